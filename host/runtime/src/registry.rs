@@ -251,6 +251,19 @@ impl Registry {
         }
     }
 
+    /// Publishes that a breaker is open whose instance serves again, if that was not published of it: a new version was taken back.
+    fn publish_breaker_back(&self, before: &Entry, now: Option<&Entry>) {
+        if let Some(now) = now
+            && let Some((instance, _)) = &now.serving
+            && !before.is_served_by(instance)
+            && !instance.breaker().is_closed()
+            && !instance.breaker().is_published_open()
+        {
+            let until = instance.breaker().open_until().unwrap_or_else(clock::monotonic);
+            self.publish_breaker(&now.name, instance, BreakerChange::Opened(until));
+        }
+    }
+
     /// What is known now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
@@ -335,7 +348,9 @@ impl Registry {
             self.current.store(Arc::new(next));
         }
         for (before, now) in before {
-            self.publish_breaker_gone(&before, now.map(|now| &**now));
+            let now = now.map(|now| &**now);
+            self.publish_breaker_gone(&before, now);
+            self.publish_breaker_back(&before, now);
         }
     }
 

@@ -381,6 +381,16 @@ mod tests {
     }
 
     #[test]
+    fn answer_that_is_too_large_to_be_kept_lets_the_one_before_it_go() {
+        let cache = AnswerCache::new();
+        keep(&cache, asked(b"q"), &reply(b"small"), 0, 10_000);
+        assert_eq!(found(&cache, b"q").as_deref(), Some(&b"small"[..]));
+        keep(&cache, asked(b"q"), &reply(&[0; 10_000]), 0, 10_000);
+        assert_eq!(found(&cache, b"q"), None);
+        assert_eq!(cache.lock().bytes, 0);
+    }
+
+    #[test]
     fn kept_answer_has_used_nothing_and_taken_no_time() {
         let cache = AnswerCache::new();
         let costly = Reply {

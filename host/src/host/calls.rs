@@ -109,7 +109,7 @@ impl Host {
             match check_size(&chosen.candidate.entry, &target.capability, call.body.len()) {
                 Ok(()) if attempts.are_let_through(&mut chosen) => break chosen,
                 Ok(()) => {}
-                Err(error) if chosen.is_on_trial() => attempts.turned_away(&chosen.candidate, error),
+                Err(error) if chosen.may_be_passed_over() => attempts.turned_away(&chosen.candidate, error),
                 Err(error) => return Err(error),
             }
         };
@@ -211,7 +211,7 @@ impl Host {
             match check_size(&chosen.candidate.entry, capability, body.len()) {
                 Ok(()) if attempts.are_let_through(&mut chosen) => break chosen,
                 Ok(()) => {}
-                Err(error) if chosen.is_on_trial() => attempts.turned_away(&chosen.candidate, error),
+                Err(error) if chosen.may_be_passed_over() => attempts.turned_away(&chosen.candidate, error),
                 Err(error) => return Err(error),
             }
         };
@@ -267,7 +267,7 @@ impl Host {
             let may_go_on = stream.is_none() && self.has_others(&chosen, target);
             let instance = chosen.candidate.instance.clone();
             let may_move = || {
-                chosen.is_on_trial()
+                chosen.may_be_passed_over()
                     || is_idempotent(&chosen.candidate.entry, &target.capability)
                     || instance.is_crowded()
             };
@@ -345,12 +345,12 @@ impl Host {
         chosen.is_canary() || (target.instance.is_none() && route().is_some_and(Route::has_others))
     }
 
-    /// Whether a call that has failed goes to another candidate: one that found no room, or one on trial of which the plugin says that it did
-    /// nothing; else only where the capability is idempotent, and within the budget of retries or from a new version to its old one. A caller's
+    /// Whether a call that has failed goes to another candidate: one that found no room, or one on trial or of a new version of which the plugin says
+    /// that it did nothing; else only where the capability is idempotent, and within the budget of retries or from a new version to its old one. A caller's
     /// mistake is one everywhere.
     #[cold]
     fn goes_on(&self, chosen: &Admitted, failure: &CallFailure, capability: &str) -> bool {
-        if failure.is_for_room() || (chosen.is_on_trial() && failure.did_nothing) {
+        if failure.is_for_room() || (chosen.may_be_passed_over() && failure.did_nothing) {
             return true;
         }
         let registry = &self.inner.registry;
@@ -366,8 +366,8 @@ impl Host {
         is_retry && may_be_spent()
     }
 
-    /// Who gets a call, with its input held against what that declares, and let through by its limits. An input that one on trial does not take
-    /// shows nothing: whoever is next serves it.
+    /// Who gets a call, with its input held against what that declares, and let through by its limits. An input that one on trial does not take,
+    /// or a new version, shows nothing: whoever is next serves it. For the judge it is a caller's mistake, which it counts for neither version.
     async fn choose_held(
         &self,
         target: &Target,
@@ -377,7 +377,7 @@ impl Host {
     ) -> Result<(Admitted, Call), CallError> {
         loop {
             let mut chosen = self.choose_with_room(target, attempts)?;
-            let spare = chosen.is_on_trial().then(|| call.clone());
+            let spare = chosen.may_be_passed_over().then(|| call.clone());
             match (self.hold(&chosen.candidate.entry, call, held).await, spare) {
                 (Ok(call), _) if attempts.are_let_through(&mut chosen) => return Ok((chosen, call)),
                 (Ok(fits), _) => call = fits,

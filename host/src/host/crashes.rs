@@ -22,7 +22,7 @@ pub(super) fn start(config: &Config, asked: bool) -> (Arc<Crashes>, Option<Strin
         );
     };
     let dir = state.join("crash");
-    let (crashes, failure) = Crashes::take_in(&dir, config.crash.clone());
+    let (crashes, failure) = Crashes::take_in(&dir, &config.crash);
     if let Some(error) = failure {
         tracing::warn!("what is known of earlier hosts' crashes holds for this one alone: {error}");
     }

@@ -66,7 +66,40 @@ impl Place {
     pub fn launch_with(&mut self, settings: Settings<'_>, variables: &[(&str, &Path)]) -> Host {
         self.starts += 1;
         let at = |name: &str| self.path().join(name);
-        let text = format!(
+        let (config, log) = (
+            at(&format!("extman-{}.toml", self.starts)),
+            at(&format!("log-{}", self.starts)),
+        );
+        std::fs::write(&config, self.text(settings)).expect("written");
+        // Without core files: writing one takes longer than anything that is waited for here.
+        let child = Command::new("sh")
+            .args(["-c", "ulimit -c 0; exec \"$0\" serve --config \"$1\""])
+            .arg(served::program())
+            .arg(&config)
+            .envs(variables.iter().copied())
+            .env_remove("RUST_LOG")
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("a log"))
+            .spawn()
+            .expect("it starts");
+        Host {
+            child,
+            config,
+            log,
+            url: String::new(),
+        }
+    }
+
+    /// Has a host that runs read these.
+    pub fn reconfigure(&self, host: &Host, settings: Settings<'_>) {
+        let whole = self.path().join("whole.toml");
+        std::fs::write(&whole, self.text(settings)).expect("written");
+        std::fs::rename(whole, &host.config).expect("renamed");
+    }
+
+    fn text(&self, settings: Settings<'_>) -> String {
+        let at = |name: &str| self.path().join(name);
+        format!(
             "intake.discovery.dirs = [{:?}]\nintake.discovery.settle_ms = 0\nintake.store.dir = {:?}\nstate.dir = {:?}\n\
              history.enabled = {}\nhistory.file = {:?}\nvetting.enabled = false\nhttp.listen = \"127.0.0.1:0\"\nshutdown.budget_ms = 5000\n\
              [crash]\n{}\n[[instance]]\nplugin = \"fault-crashes\"\nname = \"one\"\nconfig = {}\n",
@@ -77,34 +110,14 @@ impl Place {
             at("history.db"),
             settings.crash,
             settings.config
-        );
-        let (config, log) = (
-            at(&format!("extman-{}.toml", self.starts)),
-            at(&format!("log-{}", self.starts)),
-        );
-        std::fs::write(&config, text).expect("written");
-        // Without core files: writing one takes longer than anything that is waited for here.
-        let child = Command::new("sh")
-            .args(["-c", "ulimit -c 0; exec \"$0\" serve --config \"$1\""])
-            .arg(served::program())
-            .arg(config)
-            .envs(variables.iter().copied())
-            .env_remove("RUST_LOG")
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("a log"))
-            .spawn()
-            .expect("it starts");
-        Host {
-            child,
-            log,
-            url: String::new(),
-        }
+        )
     }
 }
 
 /// A host. It is killed when it is dropped.
 pub struct Host {
     child: Child,
+    config: PathBuf,
     log: PathBuf,
     url: String,
 }

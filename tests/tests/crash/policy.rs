@@ -1,6 +1,7 @@
 //! What follows from crashes: no host is lost to one plugin more than twice.
 
 use crate::host::{Host, Place, Settings};
+use serde_json::Value;
 use std::process::Command;
 
 fn crashing(when: &str) -> String {
@@ -184,5 +185,41 @@ fn crashes_that_were_ignored_count_once_they_are_minded() {
     });
     assert!(host.listens(), "{}", host.log());
     host.until_lifecycle("one", "quarantined");
+    host.stop();
+}
+
+#[test]
+fn policy_that_changes_while_a_host_runs_holds_for_the_next_start_of_the_plugin() {
+    let mut place = Place::new();
+    let (config, other) = (crashing("invoke"), crashing("never"));
+    let minding = |config| Settings { config, crash: "" };
+    for _ in 0..2 {
+        let mut host = place.launch(minding(&config));
+        assert!(host.listens(), "{}", host.log());
+        host.until_lifecycle("one", "running");
+        host.call_until_gone();
+        host.ended();
+    }
+    let mut host = place.launch(minding(&config));
+    assert!(host.listens(), "{}", host.log());
+    host.until_lifecycle("one", "quarantined");
+    // Another configuration has it started again; its library is still not loaded.
+    let heard = host.get("/api/v1/events?wait_ms=0")["last"].clone();
+    place.reconfigure(&host, minding(&other));
+    let tried_again = || {
+        let events = host.get(&format!("/api/v1/events?after={heard}&wait_ms=0"));
+        let events = events["events"].as_array().cloned().unwrap_or_default();
+        let is_it = |event: &&Value| event["event"] == "moved" && event["to"] == "quarantined";
+        events.iter().find(is_it).is_some()
+    };
+    host.until("it is refused again", tried_again);
+    place.reconfigure(
+        &host,
+        Settings {
+            config: &config,
+            crash: Settings::IGNORING,
+        },
+    );
+    host.until_lifecycle("one", "running");
     host.stop();
 }

@@ -748,6 +748,7 @@ fn what_of_the_hosts_own_can_change_does_and_the_rest_is_told_field_by_field() {
         "intake.store.dir = {:?}\nhistory.file = {:?}\nstate.dir = {:?}\n\
          [intake.discovery]\ndirs = [{plugins:?}, {later:?}]\nsettle_ms = 20\n[intake.watch]\ndebounce_ms = 20\n\
          [vetting]\nenabled = false\n[log]\nlevel = \"debug\"\n[lanes]\nqueue_max = 7\n[http]\nrequests_max = 99\n\
+         [crash]\npolicy = \"ignore\"\nwithin_s = 60\n[shutdown]\nbudget_ms = 29000\n\
          [supervision]\nmax_restarts = 3\n[probe]\ninterval_ms = 123\n[routing]\nall_down = \"fail\"\n",
         host.place.path().join("store"),
         host.place.path().join("history.db"),
@@ -758,7 +759,7 @@ fn what_of_the_hosts_own_can_change_does_and_the_rest_is_told_field_by_field() {
     let status = status(&host);
     assert_eq!(
         status["needs_restart"],
-        json!(["http.requests_max", "lanes.queue_max"])
+        json!(["crash.within_s", "http.requests_max", "lanes.queue_max"])
     );
     assert_eq!(status["in_sync"], false);
     let policy = host.get("/api/v1/plugins/it/health")["policy"].clone();
@@ -767,10 +768,12 @@ fn what_of_the_hosts_own_can_change_does_and_the_rest_is_told_field_by_field() {
     let read = named(&told, "config_read");
     let changed = read.last().expect("it is told")["changed"].clone();
     for field in [
+        "crash.policy",
         "intake.discovery.dirs",
         "log.level",
         "probe.interval_ms",
         "routing.all_down",
+        "shutdown.budget_ms",
         "supervision.max_restarts",
     ] {
         assert!(

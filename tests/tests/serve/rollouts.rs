@@ -420,6 +420,36 @@ async fn call_that_finds_no_room_in_a_new_version_is_answered_by_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn breaker_of_the_version_that_is_gone_back_to_is_told_as_open_again() {
+    let long = |config: &mut Config| {
+        (config.routing.breaker.open_ms, config.routing.breaker.open_max_ms) = (3_600_000, 3_600_000);
+    };
+    let (mut rolling, ill, _) = with_canary("", long).await;
+    std::fs::write(&ill, "").expect("written");
+    let breaker = |what: &What| match what {
+        What::BreakerOpened { .. } => Some(true),
+        What::BreakerClosed { .. } => Some(false),
+        _ => None,
+    };
+    let told = |rolling: &mut Rolling| rolling.hear().iter().filter_map(breaker).collect::<Vec<_>>();
+    let give_up = Instant::now() + LIMIT;
+    while told(&mut rolling).is_empty() {
+        assert!(Instant::now() < give_up, "its breaker does not open");
+        drop(ask(&rolling.host, "updated.ask").await);
+    }
+    rolling.put(second());
+    rolling.until_in(RolloutPhase::Canary).await;
+    let promoted = rolling.host.rollout("updated", RolloutCommand::Promote).await;
+    promoted.expect("it is promoted");
+    assert_eq!(told(&mut rolling), [true, false]);
+    let aborted = rolling.host.rollout("updated", RolloutCommand::Abort).await;
+    aborted.expect("it is taken back");
+    rolling.until_taken_back().await;
+    assert_eq!(told(&mut rolling), [true, false, true]);
+    drop(rolling.end().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn call_that_a_new_version_fails_counts_once_for_the_limits() {
     const CALLS: u64 = 12;
     let limits = CallLimits {

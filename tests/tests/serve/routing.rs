@@ -51,15 +51,15 @@ impl Pair {
         Pair::with(declared, [unwell, ""], config, first, second).await
     }
 
-    /// The same, configured so; each of the two runs its code.
+    /// The same, configured so; each of the two plugins runs its code.
     async fn with(
         declared: &'static str,
         unwell: [&str; 2],
         mut config: Config,
         first: InstanceConfig,
-        second: Option<InstanceConfig>,
+        others: impl IntoIterator<Item = InstanceConfig>,
     ) -> Self {
-        let instances = std::iter::once(first).chain(second.clone()).collect();
+        let instances: Vec<_> = std::iter::once(first).chain(others).collect();
         let place = Place::default();
         let well = place.path().join("well");
         let [code, code_of_second] = unwell.map(|unwell| {
@@ -68,7 +68,7 @@ impl Pair {
         });
         let first = plugin("first", "1.0.0", "one").declares(declared).in_invoke(code);
         place.put(&first.build(place.path()), "first.so");
-        if second.is_some() {
+        if instances.len() > 1 {
             let second = plugin("second", "1.0.0", "two")
                 .declares(declared)
                 .in_invoke(code_of_second);
@@ -697,6 +697,41 @@ async fn call_whose_input_is_too_large_counts_for_no_limit() {
     for _ in 0..2 {
         pair.call().await.expect("it is one of the burst");
     }
+    pair.host.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reply_of_the_third_names_the_first_choice_where_the_second_has_no_room() {
+    let of_second = |name: &str, priority, calls_per_s| InstanceConfig {
+        name: Some(name.to_owned()),
+        priority,
+        limits: CallLimits {
+            calls_per_s,
+            ..CallLimits::default()
+        },
+        ..InstanceConfig::default_for("second")
+    };
+    let first = InstanceConfig {
+        priority: 10,
+        ..InstanceConfig::default_for("first")
+    };
+    let config = Config {
+        routing: opens_for(FOR_EVER_MS),
+        ..Config::default()
+    };
+    let others = [of_second("second", 5, Some(1)), of_second("third", 0, None)];
+    let pair = Pair::with(SHARED, [&fails("INTERNAL"), ""], config, first, others).await;
+    let give_up = Instant::now() + LIMIT;
+    let by_third = loop {
+        assert!(Instant::now() < give_up, "the third one does not serve");
+        match pair.call().await {
+            Ok(invoked) if &*invoked.served_by == "third" => break invoked,
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind, ErrorKind::Internal, "{error}"),
+        }
+    };
+    let why = by_third.degraded.expect("it is not the first choice");
+    assert!(why.starts_with("first ") && !why.contains("second"), "{why}");
     pair.host.shutdown().await;
 }
 

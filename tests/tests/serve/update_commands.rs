@@ -206,6 +206,37 @@ fn update_that_is_waited_for_ends_with_what_became_of_it() {
     bad.stop();
 }
 
+/// Whether it is refused by its schema or by its code: the old version takes it.
+#[test]
+fn input_that_a_new_version_does_not_take_is_served_by_the_old_one() {
+    const PLAIN: &str = "[[capability]]\nname = \"updated.plain\"\n";
+    const STRICT: &str =
+        "[[capability]]\nname = \"updated.plain\"\ninput = { type = \"object\", required = [\"text\"] }\n";
+    let refuses = "return extman_fail(error, EXTMAN_STATUS_INVALID_INPUT, \"as told\");";
+    for stricter in [
+        second().declares(STRICT),
+        second().declares(PLAIN).in_invoke(refuses),
+    ] {
+        let place = Place::default();
+        let first = plugin("updated", "1.0.0", "one").declares(PLAIN);
+        place.put(&first.build(place.path()), "updated.so");
+        let host = place.serve(LONG);
+        host.until_ready();
+        host.place
+            .put(&stricter.build(host.place.path()), "updated-next.so");
+        host.until("the other version is known", || {
+            text(host.extman(&["events", "updated"])).contains("extman update updated")
+        });
+        says(&host, &["update", "updated"], 0);
+        host.until("it gets calls", || phase(&host) == "canary");
+        for _ in 0..100 {
+            let (status, told) = host.call("updated.plain", "", b"{}");
+            assert_eq!(status, 200, "{told}");
+        }
+        host.stop();
+    }
+}
+
 /// The name of an instance whose plugin is another one by now is updated to nothing of the plugin before.
 #[test]
 fn instance_of_another_plugin_is_made_from_that() {

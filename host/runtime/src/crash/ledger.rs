@@ -106,11 +106,11 @@ impl Ledger {
     }
 
     /// What follows for a library under a policy.
-    pub fn standing(&self, digest: Digest, config: &CrashConfig) -> Standing {
+    pub fn standing(&self, digest: Digest, policy: CrashPolicy) -> Standing {
         let Some(known) = self.libraries.iter().find(|known| known.digest == digest) else {
             return Standing::Clear;
         };
-        match (config.policy, &known.quarantined) {
+        match (policy, &known.quarantined) {
             (CrashPolicy::Ignore, _) => Standing::Clear,
             (_, Some(why)) => Standing::Quarantined(why.clone()),
             (CrashPolicy::Vet, None) if !known.vetted => Standing::ToBeVetted,

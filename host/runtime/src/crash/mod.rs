@@ -120,7 +120,7 @@ pub fn end() {
 /// The crashes of earlier hosts on one directory, and what follows from them.
 #[derive(Debug)]
 pub struct Crashes {
-    config: CrashConfig,
+    policy: Mutex<CrashPolicy>,
     /// Nothing where none are kept.
     dir: Option<PathBuf>,
     ledger: Mutex<Ledger>,
@@ -132,7 +132,7 @@ impl Crashes {
     /// None: every library is clear.
     pub fn none() -> Self {
         Crashes {
-            config: CrashConfig::default(),
+            policy: Mutex::default(),
             dir: None,
             ledger: Mutex::default(),
             found: Vec::new(),
@@ -142,9 +142,9 @@ impl Crashes {
 
     /// Takes in what earlier processes left in this directory, and what is kept there. What that says of libraries is durable when this
     /// returns, unless an error says that it holds for this process alone; the next one finds the same then.
-    pub fn take_in(dir: &Path, config: CrashConfig) -> (Self, Option<Error>) {
+    pub fn take_in(dir: &Path, config: &CrashConfig) -> (Self, Option<Error>) {
         let mut crashes = Crashes {
-            config: config.clone(),
+            policy: Mutex::new(config.policy),
             dir: Some(dir.to_owned()),
             ..Crashes::none()
         };
@@ -153,7 +153,7 @@ impl Crashes {
             Err(error) => return (crashes, Some(error)),
         };
         (crashes.found, crashes.silent) = (left.crashes.clone(), left.silent);
-        let add = |ledger: &mut Ledger| left.crashes.iter().for_each(|crash| ledger.add(crash, &config));
+        let add = |ledger: &mut Ledger| left.crashes.iter().for_each(|crash| ledger.add(crash, config));
         let (mut ledger, mut taken) = match read_ledger(&dir.join(LEDGER)) {
             Ok(kept) => (kept, Ok(())),
             Err(error) => (Ledger::default(), Err(error)),
@@ -186,8 +186,14 @@ impl Crashes {
         lock(&self.ledger).crashes.clone()
     }
 
+    /// What follows for a library from here on, when it is loaded.
+    pub fn set_policy(&self, policy: CrashPolicy) {
+        *lock(&self.policy) = policy;
+    }
+
     pub(crate) fn standing(&self, digest: Digest) -> Standing {
-        lock(&self.ledger).standing(digest, &self.config)
+        let policy = *lock(&self.policy);
+        lock(&self.ledger).standing(digest, policy)
     }
 
     /// A person has the library loaded again. `false` if there was nothing against it. What can't be written down holds until the

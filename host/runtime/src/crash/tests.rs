@@ -143,7 +143,7 @@ fn file_that_is_no_whole_note_names_nobody_and_is_removed() {
     for (what, bytes) in cases {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), "42-1.journal", &bytes);
-        let (crashes, failure) = Crashes::take_in(dir.path(), CrashConfig::default());
+        let (crashes, failure) = Crashes::take_in(dir.path(), &CrashConfig::default());
         assert!(failure.is_none(), "{what}: {failure:?}");
         assert_eq!(crashes.found(), [], "{what}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "{what}");
@@ -239,7 +239,7 @@ fn entries_are_noted_nest_and_are_given_back() {
     let elsewhere = tempfile::tempdir().unwrap();
     let another_name = elsewhere.path().join("crash");
     std::os::unix::fs::symlink(dir.path(), &another_name).unwrap();
-    let (crashes, failure) = Crashes::take_in(&another_name, CrashConfig::default());
+    let (crashes, failure) = Crashes::take_in(&another_name, &CrashConfig::default());
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(crashes.silent(), 0, "its process lives");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -265,7 +265,7 @@ fn journals_beyond_a_starts_share_are_left_to_the_next_and_other_files_take_none
             .count()
     };
     for expected in [1, 0] {
-        Crashes::take_in(dir.path(), CrashConfig::default());
+        Crashes::take_in(dir.path(), &CrashConfig::default());
         assert_eq!(journals(), expected);
     }
 }
@@ -300,7 +300,7 @@ fn standing(times_s: &[u64], policy: CrashPolicy) -> Standing {
         ledger.add(&crash(*at, 7), &config);
         ledger.add(&crash(*at, 7), &config);
     }
-    ledger.standing(DIGEST, &config)
+    ledger.standing(DIGEST, config.policy)
 }
 
 #[test]
@@ -332,19 +332,22 @@ fn person_and_vetting_clear_a_library_and_another_digest_was_never_blamed() {
     };
     let mut ledger = Ledger::default();
     ledger.add(&crash(100, 7), &config);
-    assert_eq!(ledger.standing(Digest::new([8; 32]), &config), Standing::Clear);
+    assert_eq!(
+        ledger.standing(Digest::new([8; 32]), config.policy),
+        Standing::Clear
+    );
     assert!(ledger.passed(DIGEST) && !ledger.passed(DIGEST));
-    assert_eq!(ledger.standing(DIGEST, &config), Standing::Clear);
+    assert_eq!(ledger.standing(DIGEST, config.policy), Standing::Clear);
     ledger.add(&crash(200, 7), &config);
     assert!(matches!(
-        ledger.standing(DIGEST, &config),
+        ledger.standing(DIGEST, config.policy),
         Standing::Quarantined(_)
     ));
     assert!(ledger.release(DIGEST) && !ledger.release(DIGEST));
-    assert_eq!(ledger.standing(DIGEST, &config), Standing::Clear);
+    assert_eq!(ledger.standing(DIGEST, config.policy), Standing::Clear);
     ledger.add(&crash(300, 7), &config);
     assert_eq!(
-        ledger.standing(DIGEST, &config),
+        ledger.standing(DIGEST, config.policy),
         Standing::ToBeVetted,
         "counted anew"
     );
@@ -357,7 +360,7 @@ fn ledger_outlives_its_host_is_shared_and_is_put_aside_if_it_is_damaged() {
     let take_in = || {
         Crashes::take_in(
             dir.path(),
-            CrashConfig {
+            &CrashConfig {
                 policy: CrashPolicy::Vet,
                 ..CrashConfig::default()
             },
@@ -369,10 +372,12 @@ fn ledger_outlives_its_host_is_shared_and_is_put_aside_if_it_is_damaged() {
     let second = take_in();
     assert_eq!((second.found().len(), second.kept().len()), (0, 1));
     assert_eq!(second.standing(DIGEST), Standing::ToBeVetted);
+    second.set_policy(CrashPolicy::Ignore);
+    assert_eq!(second.standing(DIGEST), Standing::Clear, "from here on");
     assert!(first.release(DIGEST));
     assert_eq!(take_in().standing(DIGEST), Standing::Clear, "by another host");
     write(dir.path(), "ledger.json", b"{\"crashes\": [");
-    let (third, failure) = Crashes::take_in(dir.path(), CrashConfig::default());
+    let (third, failure) = Crashes::take_in(dir.path(), &CrashConfig::default());
     assert!(failure.is_none(), "{failure:?}");
     assert_eq!(third.kept(), []);
     assert!(dir.path().join("ledger.json.unreadable").exists());
@@ -388,7 +393,7 @@ fn what_can_not_be_written_down_holds_all_the_same() {
         policy: CrashPolicy::Vet,
         ..CrashConfig::default()
     };
-    let (crashes, failure) = Crashes::take_in(dir.path(), config);
+    let (crashes, failure) = Crashes::take_in(dir.path(), &config);
     assert!(failure.is_some_and(|error| error.to_string().contains("can't be read or written")));
     assert_eq!(crashes.standing(DIGEST), Standing::ToBeVetted);
     assert_eq!(found(dir.path()).len(), 1, "the next host finds it again");

@@ -123,6 +123,11 @@ impl Admitted {
         self.is_on_trial
     }
 
+    /// Whether a call that it does not take goes to whoever is next: one on trial, or a new version, whose callers are the old one's.
+    pub fn may_be_passed_over(&self) -> bool {
+        self.is_on_trial || self.is_canary()
+    }
+
     pub(super) fn take_permit(&mut self) -> Option<BreakerPermit> {
         self.permit.take()
     }

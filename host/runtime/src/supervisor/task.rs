@@ -116,6 +116,8 @@ struct Record {
     told: Option<Told>,
     /// What it requires and lacks.
     lack: Option<Lack>,
+    /// What it is to be made from may be among the files that are not known yet.
+    awaits_files: bool,
     /// The generation that is held to be down by its checks or calls.
     down: Option<u64>,
     since_unix_ms: u64,
@@ -663,6 +665,7 @@ impl Record {
             actor: Actor::new(blueprint, desired, restarts, clock::monotonic()),
             told: None,
             lack: None,
+            awaits_files: false,
             down: None,
             since_unix_ms: clock::unix_ms(clock::wall()),
             unload: None,
@@ -677,6 +680,14 @@ impl Record {
     /// Whether it is to run.
     fn is_to_run(&self) -> bool {
         self.actor.desired() == DesiredState::Running
+    }
+
+    /// Why it may not be started by itself.
+    fn why_waits(&self) -> Option<String> {
+        const FILES: &str = "it waits until all files in the plugin directories are known: what it is to be made from may be one that is still \
+                             being written";
+        let lack = || self.lack.as_ref().map(ToString::to_string);
+        self.awaits_files.then(|| FILES.to_owned()).or_else(lack)
     }
 
     fn entry(&self) -> Entry {

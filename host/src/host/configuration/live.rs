@@ -15,6 +15,8 @@ pub(super) fn take(in_force: &mut Config, new: &Config) -> Vec<String> {
     in_force.routing = new.routing.clone();
     in_force.health = new.health.clone();
     in_force.log = new.log.clone();
+    in_force.crash.policy = new.crash.policy;
+    in_force.shutdown = new.shutdown.clone();
     in_force.intake.discovery = new.intake.discovery.clone();
     in_force.intake.watch = new.intake.watch.clone();
     differences(&before, &fields(in_force))
@@ -76,6 +78,9 @@ impl Host {
             inner.intake.send_replace(config.intake.clone());
             inner.look.notify_one();
         }
+        if has("crash.") {
+            inner.crashes.set_policy(config.crash.policy);
+        }
         if has("log.") {
             inner.configuration.log_level.send_replace(config.log.level);
         }
@@ -86,6 +91,7 @@ impl Host {
 mod tests {
     use super::*;
     use extman_model::LogLevel;
+    use extman_runtime::crash::CrashPolicy;
 
     #[test]
     fn policies_directories_and_the_log_level_change_at_once_and_the_rest_is_told() {
@@ -93,16 +99,34 @@ mod tests {
         let mut new = Config::default();
         new.log.level = LogLevel::Debug;
         new.supervision.max_restarts = 3;
+        new.crash.policy = CrashPolicy::Ignore;
+        new.crash.within_s = 1;
+        new.crash.enabled = false;
+        new.shutdown.budget_ms = 100;
         new.intake.discovery.dirs = vec!["elsewhere".into()];
         new.lanes.queue_max = 7;
         new.history.enabled = !new.history.enabled;
         let changed = take(&mut in_force, &new);
         assert_eq!(
             changed,
-            ["intake.discovery.dirs", "log.level", "supervision.max_restarts"]
+            [
+                "crash.policy",
+                "intake.discovery.dirs",
+                "log.level",
+                "shutdown.budget_ms",
+                "supervision.max_restarts"
+            ]
         );
         let waits = needs_restart(&in_force, &new);
-        assert_eq!(waits, ["history.enabled", "lanes.queue_max"]);
+        assert_eq!(
+            waits,
+            [
+                "crash.enabled",
+                "crash.within_s",
+                "history.enabled",
+                "lanes.queue_max"
+            ]
+        );
         assert_eq!(needs_restart(&in_force, &in_force), [""; 0]);
     }
 }

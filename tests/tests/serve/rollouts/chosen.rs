@@ -5,6 +5,7 @@ use super::*;
 use extman_model::ConfigChangeAsked;
 use extman_runtime::durable;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 fn third() -> Answers {
     plugin("updated", "1.2.0", "three")
@@ -398,6 +399,39 @@ async fn file_that_can_not_be_taken_is_refused_and_nothing_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn build_that_does_not_go_with_what_is_there_is_refused_with_the_reason() {
+    let mut rolling = Rolling::begin(manual).await;
+    let user = plugin("user", "1.0.0", "user");
+    rolling.put_as(
+        user.declares("[[requires]]\nplugin = \"updated\"\nversion = \"<1.2\"\n"),
+        "user.so",
+    );
+    until_async("the other one is there", || rolling.host.plugin("user").is_ok()).await;
+    let needs = second().declares("[[requires]]\nplugin = \"store\"\nversion = \"^1\"\n");
+    let against = second().declares("[[conflicts]]\nplugin = \"user\"\n");
+    rolling.put_as(plugin("updated", "0.9.0", "two"), "updated-lower.so");
+    rolling.put_as(plugin("updated", "1.3.0", "three"), "updated-third.so");
+    rolling.until_looked("other").await;
+    for (build, part) in [
+        (file(&rolling, needs), "store"),
+        (file(&rolling, against), "conflicts with user"),
+        (file(&rolling, third()), "user 1.0.0"),
+        (to("1.3.0"), "user 1.0.0"),
+    ] {
+        let refused = rolling.host.update("updated", build).await;
+        let refused = refused.expect_err("it does not fit").to_string();
+        assert!(
+            refused.contains(part) && refused.contains("does not go with what is used here"),
+            "{part}: {refused}"
+        );
+    }
+    assert_eq!((rolling.loads(), rolling.version()), (0, "1.0.0".to_owned()));
+    let lower = rolling.host.update("updated", to("0.9.0")).await;
+    lower.expect("a lower one fits");
+    rolling.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn file_that_does_not_start_is_taken_back_and_what_served_goes_on() {
     let mut rolling = Rolling::begin(manual).await;
     let failed = rolling
@@ -549,6 +583,61 @@ async fn choice_whose_build_is_not_there_holds_until_it_is_again() {
     let rolling = rolling.again(manual).await;
     rolling.until_serves("1.0.0").await;
     rolling.end().await;
+}
+
+/// Until all files are known, the one it is to be made from may be among those that are still being written.
+#[tokio::test(flavor = "multi_thread")]
+async fn instance_that_is_not_updated_by_itself_waits_for_all_files_and_says_so() {
+    for is_chosen in [true, false] {
+        let rolling = Rolling::begin(manual).await;
+        rolling.until_looked("other").await;
+        let (place, _) = rolling.end().await;
+        std::fs::remove_dir_all(place.path().join("store")).expect("removed");
+        let (first, second) = (
+            place.plugins().join("updated.so"),
+            place.put(&second().build(place.path()), "updated-next.so"),
+        );
+        let (written, known, serves) = match is_chosen {
+            true => (&first, &second, "1.0.0"),
+            false => (&second, &first, "1.1.0"),
+        };
+        if !is_chosen {
+            std::fs::remove_file(place.path().join("state/chosen.json")).expect("removed");
+        }
+        let now = SystemTime::now();
+        let changed = |file: &Path, at| {
+            let file = std::fs::File::options().append(true).open(file);
+            file.and_then(|file| file.set_modified(at)).expect("set");
+        };
+        let long_ago = now - Duration::from_secs(86_400);
+        changed(&place.plugins().join("other.so"), long_ago);
+        changed(known, long_ago);
+        changed(written, now);
+        let mut waiting = config(&place);
+        manual(&mut waiting);
+        waiting.intake.discovery.settle_ms = 60_000;
+        let builder = Host::builder().config(waiting);
+        let (host, _events) = builder.build_and_listen().await.expect("a host");
+        let view = || host.plugin("updated").ok();
+        let is_decided = |view: PluginView| view.lifecycle != Lifecycle::Starting;
+        until_async("it is known", || view().is_some_and(is_decided)).await;
+        let waits = view().expect("it is known");
+        let cause = waits.cause.clone().unwrap_or_default();
+        assert!(
+            waits.lifecycle == Lifecycle::Waiting && cause.contains("all files in the plugin directories"),
+            "{waits:?}"
+        );
+        let way_back = waits.way_back.expect("it comes by itself").text;
+        assert!(way_back.contains("`extman load updated`"), "{way_back}");
+        changed(written, long_ago);
+        host.look_now();
+        until_async("it runs", || {
+            view().is_some_and(|view| view.lifecycle == Lifecycle::Running)
+        })
+        .await;
+        assert_eq!(view().expect("it is known").version.to_string(), serves);
+        drop(host.shutdown().await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

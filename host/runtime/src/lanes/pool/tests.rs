@@ -98,6 +98,33 @@ fn a_queue_in_which_nothing_waits_is_not_crowded_however_short_it_is() {
     }
 }
 
+#[test]
+fn a_queue_is_crowded_and_full_once_as_many_wait_as_may() {
+    let limits = PoolLimits {
+        lanes_max: 1,
+        queue_max: 1,
+        ..PoolLimits::default()
+    };
+    let pool = Pool::new("short", limits, Arc::new(Unobserved));
+    let ((began, has_begun), (go, may_go)) = (channel(), channel::<()>());
+    let held = submit(&pool, None, move || {
+        began.send(()).unwrap();
+        may_go.recv_timeout(LONG).unwrap();
+    });
+    has_begun.recv_timeout(LONG).unwrap();
+    assert!(!pool.is_crowded() && pool.full_for_calls().is_none());
+    let waits = submit(&pool, None, || ());
+    assert!(pool.is_crowded());
+    assert!(matches!(pool.full_for_calls(), Some(Refused::QueueFull(1))));
+    go.send(()).unwrap();
+    held.recv_timeout(LONG).unwrap();
+    waits.recv_timeout(LONG).unwrap();
+    until("nothing waits", || {
+        !pool.is_crowded() && pool.full_for_calls().is_none()
+    });
+    pool.shutdown(LONG).unwrap();
+}
+
 fn submit_step<T: Send + 'static>(pool: &Pool, run: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (answer, answered) = channel();
     let answer = move |value| {

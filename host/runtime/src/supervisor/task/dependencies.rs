@@ -27,6 +27,16 @@ impl Supervisor {
         }
     }
 
+    /// What an instance is to be made from may be among the files that are not known yet, or is known.
+    pub(super) fn note_files_awaited(&mut self, name: &Arc<str>, awaits_files: bool) {
+        if let Some(record) = self.instances.get_mut(name)
+            && std::mem::replace(&mut record.awaits_files, awaits_files) != awaits_files
+        {
+            let why = record.why_waits();
+            self.feed(name, Input::Lacks(why));
+        }
+    }
+
     /// Tells actors what their instances lack now, until that changes nothing any more.
     pub(super) fn follow_dependencies(&mut self) {
         loop {
@@ -35,10 +45,10 @@ impl Supervisor {
                 return;
             }
             for (name, lack) in changes {
-                let text = lack.as_ref().map(ToString::to_string);
                 if let Some(record) = self.instances.get_mut(&name) {
                     record.lack = lack;
-                    self.feed(&name, Input::Lacks(text));
+                    let why = record.why_waits();
+                    self.feed(&name, Input::Lacks(why));
                 }
             }
         }

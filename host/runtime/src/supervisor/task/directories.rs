@@ -171,6 +171,34 @@ impl Supervisor {
         wanted.remove(name).map(|(_, plugin)| plugin)
     }
 
+    /// Why a build that was named can't take the place of what an instance is made from: the resolution would leave it out, or one of those that are
+    /// used now. The one that was resolved for the instance fits.
+    pub(super) fn does_not_fit(&self, name: &str, plugin: &VerifiedPlugin) -> Option<String> {
+        let resolved_for = self.resolved_for(name);
+        let is_resolved = resolved_for.is_some_and(|resolved| resolved.digest() == plugin.digest());
+        let present = &self.instances.get(name)?.actor.target().plugin;
+        if is_resolved || present.digest() == plugin.digest() {
+            return None;
+        }
+        let about = &plugin.manifest().plugin;
+        let left_out = |build: &VerifiedPlugin| {
+            let used = self
+                .instances
+                .values()
+                .map(|record| &record.actor.target().plugin);
+            let others = used.filter(|other| other.manifest().plugin.id != about.id);
+            resolved(&self.configured, others.chain([build]), &BTreeMap::new(), None).left_out
+        };
+        let before = left_out(present);
+        let is_new = |one: &&LeftOut| one.id == about.id || before.iter().all(|known| known.id != one.id);
+        let left_out = left_out(plugin);
+        let why = left_out.iter().find(is_new)?.in_one_line();
+        Some(format!(
+            "version {} of {} does not go with what is used here: {why}",
+            about.version, about.id
+        ))
+    }
+
     /// The files of plugins that are left out are refused, with the reason.
     fn find_left_out(&mut self) {
         let Directories {
@@ -277,6 +305,7 @@ impl Supervisor {
         let mut blueprints = Vec::with_capacity(wanted.len());
         for (name, (config, plugin)) in wanted {
             let name: Arc<str> = name.as_str().into();
+            let awaits_files = self.awaits_files(&name, config.update);
             let (plugin, barred) = self.select(&name, config.update, plugin);
             let blueprint = blueprint(&self.trials, &name, Blueprint { plugin, config });
             if !self.instances.contains_key(&name) {
@@ -289,11 +318,15 @@ impl Supervisor {
                 self.instances.insert(name.clone(), record);
                 self.note_availability(&name);
             }
-            blueprints.push((name, blueprint, barred));
+            blueprints.push((name, blueprint, barred, awaits_files));
         }
         // Whoever lacks something knows it before it is started.
         self.follow_dependencies();
-        for (name, blueprint, barred) in blueprints {
+        for (name, blueprint, barred, awaits_files) in blueprints {
+            // It is told of the build before the wait is over, and after the wait has begun.
+            if awaits_files {
+                self.note_files_awaited(&name, true);
+            }
             let told = Some(Told::of(&blueprint));
             if let Some(record) = self.instances.get_mut(&name).filter(|record| record.told != told) {
                 record.told = told;
@@ -305,6 +338,9 @@ impl Supervisor {
                         Some(text) => Input::Barred(blueprint, text),
                     },
                 );
+            }
+            if !awaits_files {
+                self.note_files_awaited(&name, false);
             }
         }
     }

@@ -93,11 +93,12 @@ impl Supervisor {
 
 /// How an instance that failed comes back: by itself, by a change, and by hand.
 pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>, lack: Option<&Lack>) -> Option<WayBack> {
-    if let (Lifecycle::Waiting, Some(lack)) = (actor.lifecycle(), lack) {
-        let text = format!(
-            "it is started as soon as {} serves; `extman load {name}` starts it at once",
-            lack.root
-        );
+    if actor.lifecycle() == Lifecycle::Waiting {
+        let until = match lack {
+            Some(lack) => format!("as soon as {} serves", lack.root),
+            None => "once all files in the plugin directories are known".to_owned(),
+        };
+        let text = format!("it is started {until}; `extman load {name}` starts it at once");
         return Some(WayBack {
             next_try_unix_ms: None,
             text,

@@ -400,11 +400,11 @@ impl Supervisor {
             let is_of_id = plugin.manifest().plugin.id == resolved.manifest().plugin.id;
             is_of_id && self.barred.reason(name, plugin.digest()).is_none()
         };
-        let target = self
-            .instances
-            .get(name)
-            .map(|record| record.actor.target().plugin.clone());
-        let held = target.clone().filter(|_| !is_auto);
+        let record = self.instances.get(name);
+        let target = record.map(|record| record.actor.target().plugin.clone());
+        // What was there before all files were known is no choice.
+        let is_held = !is_auto && record.is_some_and(|record| !record.awaits_files);
+        let held = target.clone().filter(|_| is_held);
         let chosen = self.chosen_build(name);
         let lost = self.chosen_digest(name).filter(|_| chosen.is_none());
         let kept_to = chosen.into_iter().chain(held).find(may_be);
@@ -445,6 +445,16 @@ impl Supervisor {
 
     fn chosen_digest(&self, name: &str) -> Option<Digest> {
         self.chosen.of(name).map(|(choice, _)| choice.digest)
+    }
+
+    /// Whether an instance may turn out to be made from another file once all are known: its choice is not there, or nothing is chosen yet for one
+    /// that is not updated by itself.
+    pub(super) fn awaits_files(&self, name: &str, update: UpdatePolicy) -> bool {
+        let is_open = match self.chosen_digest(name) {
+            Some(_) => self.chosen_build(name).is_none(),
+            None => update != UpdatePolicy::Auto,
+        };
+        is_open && !self.directories.are_known()
     }
 
     /// The build that is chosen for an instance, as long as it is there.
@@ -525,7 +535,12 @@ impl Supervisor {
             return self.refuse(name, reply, "the host is ending");
         };
         let name = record.name.clone();
-        match self.version_for(record, to) {
+        let version = self.version_for(record, to);
+        let fitting = version.and_then(|plugin| match self.does_not_fit(&name, &plugin) {
+            Some(why) => Err(why),
+            None => Ok(plugin),
+        });
+        match fitting {
             Err(why) => self.refuse(&name, reply, &why),
             Ok(plugin) => self.update_to(&name, plugin, None, reply),
         }
