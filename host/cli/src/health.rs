@@ -286,7 +286,12 @@ fn not_in_force(config: &ConfigStatus, look: &Look) -> String {
             0 => "goes on".to_owned(),
             more => format!("and {more} more go on"),
         };
-        told.push(format!("{first} {others} with the configuration before"));
+        // What the plugin itself does not take has no place in a file.
+        let why = match config.faults.is_empty() {
+            true => format!(" (`extman show {first}` says why)"),
+            false => String::new(),
+        };
+        told.push(format!("{first} {others} with the configuration before{why}"));
     }
     let text = format!(
         "Configured and not in force{}: {}",

@@ -204,7 +204,10 @@ mod tests {
             recent.add(&minute(at, &[2]));
         }
         is_about(now(6), 2);
-        recent.add(&minute(20, &[]));
+        // What was usual is kept for an hour more.
+        recent.add(&minute(71, &[]));
+        assert!(!recent.0.lock().unwrap().is_empty());
+        recent.add(&minute(72, &[]));
         assert!(recent.0.lock().unwrap().is_empty());
         assert_eq!(recent.figures("lang", &LatencyHistogram::of([]), 0), []);
     }
