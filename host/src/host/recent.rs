@@ -205,9 +205,9 @@ mod tests {
         }
         is_about(now(6), 2);
         // What was usual is kept for an hour more.
-        recent.add(&minute(71, &[]));
+        recent.add(&minute(66, &[]));
         assert!(!recent.0.lock().unwrap().is_empty());
-        recent.add(&minute(72, &[]));
+        recent.add(&minute(67, &[]));
         assert!(recent.0.lock().unwrap().is_empty());
         assert_eq!(recent.figures("lang", &LatencyHistogram::of([]), 0), []);
     }
