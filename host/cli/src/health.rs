@@ -10,10 +10,10 @@ use super::screen::{Look, Outcome, Rendered, Screen};
 use super::session::{self, Session};
 use super::several::each;
 use super::text::{plain, wrap};
-use super::{duration, health_one, health_table, watch};
+use super::{duration, health_one, health_table, list, watch};
 use extman_model::control::report::{HealthAnswer, HistoryStatus, PluginHealth, ProbeEnd};
 use extman_model::control::{Answer, Command};
-use extman_model::{Cause, Component, Crash, Health as Word, HealthView, failed_of};
+use extman_model::{Cause, Component, ConfigStatus, Crash, Health as Word, HealthView, failed_of};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -244,6 +244,7 @@ pub(super) fn render(health: &HealthAnswer, look: &Look, layout: Layout) -> Stri
     if !health.components.is_empty() {
         about_host.push(components(&health.components, look));
     }
+    about_host.extend(health.config.as_ref().map(|config| not_in_force(config, look)));
     about_host.extend(lost(&health.history).map(|text| wrap(&format!("history: {text}"), look.width, 0)));
     let crashed = crashed(&health.crashes, look);
     let alongside = ALONGSIDE + crashed.lines().count() + usize::from(!crashed.is_empty());
@@ -260,6 +261,44 @@ pub(super) fn render(health: &HealthAnswer, look: &Look, layout: Layout) -> Stri
     };
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     parts.join("\n\n")
+}
+
+/// Faults of the configuration that are told one by one.
+const FAULTS_TOLD: usize = 2;
+
+/// What of the configuration is not in force: plugins are well by what was configured before, and somebody meant otherwise.
+fn not_in_force(config: &ConfigStatus, look: &Look) -> String {
+    let since = config
+        .since_unix_ms
+        .map(|since| format!(" for {}", look.since(since)));
+    let mut told: Vec<String> = config
+        .faults
+        .iter()
+        .take(FAULTS_TOLD)
+        .map(ToString::to_string)
+        .collect();
+    let (more, not_taken) = (config.faults.len().saturating_sub(FAULTS_TOLD), &config.not_taken);
+    if more > 0 {
+        told.push(format!("{more} more (`extman status`)"));
+    }
+    if let [first, others @ ..] = &**not_taken {
+        let others = match others.len() {
+            0 => "goes on".to_owned(),
+            more => format!("and {more} more go on"),
+        };
+        // What the plugin itself does not take has no place in a file.
+        let why = match config.faults.is_empty() {
+            true => format!(" (`extman show {first}` says why)"),
+            false => String::new(),
+        };
+        told.push(format!("{first} {others} with the configuration before{why}"));
+    }
+    let text = format!(
+        "Configured and not in force{}: {}",
+        since.unwrap_or_default(),
+        told.join("; ")
+    );
+    wrap(&text, look.width, 0)
 }
 
 /// Lines that stand beside a table: the headline, the host's own, and what is between.
@@ -280,8 +319,11 @@ fn crashed(crashes: &[Crash], look: &Look) -> String {
 /// What did not find room in the rows, or scrolled away with them.
 fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
-    let is_told =
-        |plugin: &PluginHealth, cut: bool| !is_well(plugin) && flapping(plugin).is_none() && (cut || away);
+    let is_told = |plugin: &PluginHealth, cut: bool| {
+        !is_well(plugin)
+            && flapping(plugin, look).is_none()
+            && (cut || away || !what_follows(plugin, look).is_empty())
+    };
     let mut alike: HashMap<(Word, &str), Vec<&PluginHealth>> = HashMap::new();
     for (plugin, _) in health
         .plugins
@@ -296,11 +338,12 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
         let (health, since) = (&plugin.health, look.since(plugin.health.since_unix_ms));
         let now = health.judged.health;
         let mut told = Vec::new();
-        if let Some(flapping) = flapping(plugin) {
+        if let Some(flapping) = flapping(plugin, look) {
             told.push(format!(
-                "{} for {since}: {}; {flapping}",
+                "{} for {since}: {}; {flapping}{}",
                 now.as_str(),
-                health.reason
+                health.reason,
+                what_follows(plugin, look)
             ));
         } else if is_told(plugin, *cut) {
             match alike.get_mut(&(now, &*health.reason)) {
@@ -309,11 +352,17 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
                 Some(all) if all.is_empty() => {}
                 _ => {
                     let before = changes(&plugin.recent);
-                    told.push(format!("{} for {since}{before}: {}", now.as_str(), health.reason));
+                    told.push(format!(
+                        "{} for {since}{before}: {}{}",
+                        now.as_str(),
+                        health.reason,
+                        what_follows(plugin, look)
+                    ));
                 }
             }
         }
         told.extend(calls(plugin));
+        told.extend(taken_back(plugin, look));
         let obstacle = health.deep.as_ref().and_then(|deep| deep.obstacle.as_deref());
         told.extend(obstacle.map(|why| format!("no deep checks are made: {why}")));
         let told = told.iter().map(|text| format!("{}: {text}", plugin.name));
@@ -343,6 +392,36 @@ fn changes(recent: &[Word]) -> String {
         true => format!(", {changes} changes in its last {} states", recent.len()),
         false => String::new(),
     }
+}
+
+/// How one that is sick comes back, and what keeps calls from it meanwhile.
+fn what_follows(plugin: &PluginHealth, look: &Look) -> String {
+    // In maintenance an operator sees to it.
+    if plugin.health.left_out {
+        return String::new();
+    }
+    let way = plugin
+        .health
+        .way_back
+        .as_ref()
+        .filter(|way| way.next_try_unix_ms.is_some());
+    let way = way.map(|way| format!("; {}", list::way_back(way, look)));
+    let breaker = plugin
+        .breaker
+        .as_ref()
+        .map(|breaker| format!("; {}", list::breaker(breaker)));
+    format!("{}{}", way.unwrap_or_default(), breaker.unwrap_or_default())
+}
+
+/// That an update of it has come to nothing: it is well, and who put the version there does not know.
+pub(super) fn taken_back(plugin: &PluginHealth, look: &Look) -> Option<String> {
+    let barred = plugin.taken_back.as_ref()?;
+    Some(format!(
+        "version {} was taken back {} ago: {}",
+        barred.version,
+        look.since(barred.since_unix_ms),
+        barred.reason
+    ))
 }
 
 fn is_well(plugin: &PluginHealth) -> bool {
@@ -419,15 +498,25 @@ fn calls(plugin: &PluginHealth) -> Option<String> {
         ));
     }
     let (p95_ns, timeout_ms) = (value("call_p95_5min")?, value("call_timeout")?);
-    let is_slow = p95_ns.saturating_mul(2) >= timeout_ms.saturating_mul(1_000_000);
-    is_slow.then(|| {
-        format!(
-            "its calls are slow: p95 {} in the last five minutes, of the {} that they may take",
-            duration::short(p95_ns),
+    let slow = format!(
+        "its calls are slow: p95 {} in the last five minutes",
+        duration::short(p95_ns)
+    );
+    if p95_ns.saturating_mul(2) >= timeout_ms.saturating_mul(1_000_000) {
+        return Some(format!(
+            "{slow}, of the {} that they may take",
             duration::lasted(timeout_ms)
-        )
-    })
+        ));
+    }
+    let usual_ns = value("call_p95_usual")?;
+    let is_slow = p95_ns >= usual_ns.saturating_mul(SLOWER) && p95_ns - usual_ns >= SLOWER_MIN_NS;
+    is_slow.then(|| format!("{slow}, usually {}", duration::short(usual_ns)))
 }
+
+/// How many times as long as usual calls take from which on it is told.
+const SLOWER: u64 = 3;
+/// By how much at least.
+const SLOWER_MIN_NS: u64 = 10_000_000;
 
 /// The host's own parts in a line, and why some of them are not up.
 fn components(all: &[Component], look: &Look) -> String {
@@ -473,10 +562,13 @@ fn lost(status: &HistoryStatus) -> Option<String> {
 }
 
 /// Why it is held to be flapping, if it is.
-pub(super) fn flapping(plugin: &PluginHealth) -> Option<String> {
+pub(super) fn flapping(plugin: &PluginHealth, look: &Look) -> Option<String> {
+    let since = plugin.health.flapping_since_unix_ms;
+    let since = since.map(|since| format!(" for {}", look.since(since)));
     let permille = plugin.health.flapping_permille;
     let share = format!(
-        "flapping, {}.{} % of its last states changed",
+        "flapping{}, {}.{} % of its last states changed",
+        since.unwrap_or_default(),
         permille / 10,
         permille % 10
     );

@@ -2,7 +2,7 @@
 
 use super::bars::{heartbeat, sparkline};
 use super::duration::{lasted, short};
-use super::health::{RECENT, flapping, for_how_long};
+use super::health::{RECENT, flapping, for_how_long, taken_back};
 use super::history::amount;
 use super::screen::Look;
 use super::text::{cut, plain, width, wrap};
@@ -31,7 +31,8 @@ pub(super) fn one(plugin: &PluginHealth, look: &Look, verbose: bool) -> String {
         lines.push(wrap(&super::list::way_back(way, look), look.width, 2));
     }
     lines.extend(probed(plugin).map(|text| wrap(&text, look.width, 2)));
-    lines.extend(flapping(plugin).map(|text| wrap(&text, look.width, 2)));
+    lines.extend(taken_back(plugin, look).map(|text| wrap(&text, look.width, 2)));
+    lines.extend(flapping(plugin, look).map(|text| wrap(&text, look.width, 2)));
     let leading = leading(plugin).into_iter();
     lines.extend(leading.map(|(name, text)| entry(name, &text, look)));
     lines.extend(connection(plugin, look).map(|text| entry("connection", &text, look)));

@@ -523,3 +523,103 @@ fn each_word_has_its_exit_code() {
     let codes = [Word::Up, Word::Degraded, Word::Unknown, Word::Down].map(|word| exit(word) as u8);
     assert_eq!(codes, [0, 10, 11, 12]);
 }
+
+/// What is in sight of this answer, as words.
+fn shown(health: &HealthAnswer) -> String {
+    let text = render(health, &LOOK, Layout::default());
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn configuration_that_is_not_taken_is_told_with_where_it_is_wrong_and_since_when() {
+    let mut health = serde_json::to_value(answer()).unwrap();
+    health["config"] = json!({"in_sync": false, "since_unix_ms": 61_000, "file": "/etc/extman.toml",
+        "faults": [{"file": "/etc/extman.toml", "line": 25, "column": 12, "field": "instance[0].config.script",
+            "text": "[[instance]] \"lang\": config.script: value is not of type \"string\""}],
+        "not_taken": ["lang"]});
+    let health: HealthAnswer = serde_json::from_value(health).unwrap();
+    let told = "Configured and not in force for 2 min: /etc/extman.toml:25:12: [[instance]] \"lang\": config.script: value is \
+                not of type \"string\"";
+    assert!(shown(&health).contains(told), "{}", shown(&health));
+    let in_sight = in_sight(&health);
+    assert!(in_sight.contains("Configured and not in force"), "{in_sight}");
+    let exit = rendered(&Answer::Health(Box::new(health)), &LOOK, Layout::default())
+        .unwrap()
+        .exit;
+    assert_eq!(exit, Exit::Degraded, "it changes no verdict");
+}
+
+#[test]
+fn update_that_was_taken_back_lately_is_told_also_of_one_that_is_up() {
+    let mut told = plugin("lang", "up");
+    told["taken_back"] = json!({"version": "1.1.0", "digest": "07".repeat(32), "since_unix_ms": 61_000,
+        "reason": "it is worse: 100.0 % of 6 calls failed, none of 106 of the version before"});
+    let mut health = answer();
+    health.plugins = vec![serde_json::from_value(told).unwrap()];
+    let expected = "version 1.1.0 was taken back 2 min ago: it is worse: 100.0 % of 6 calls failed, none of 106 of the version before";
+    assert!(
+        shown(&health).contains(&format!("lang: {expected}")),
+        "{}",
+        shown(&health)
+    );
+    let one = one(&health.plugins[0], &LOOK, false);
+    let one = one.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(one.contains(expected), "{one}");
+}
+
+#[test]
+fn way_back_and_breaker_are_told_beside_the_reason() {
+    let mut told = plugin("lang", "down");
+    told["health"]["way_back"] = json!({"next_try_unix_ms": 193_000, "text": "it is started again by itself, 7 of 10 times within 30 min"});
+    let mut failing = plugin("embed", "degraded");
+    failing["breaker"] = json!({"state": "open", "retry_after_ms": 4_000});
+    let mut health = answer();
+    health.plugins = vec![
+        serde_json::from_value(told).unwrap(),
+        serde_json::from_value(failing).unwrap(),
+    ];
+    let text = shown(&health);
+    assert!(
+        text.contains("answers its checks\u{fffd}[2J; next try in 12 s: it is started again by itself, 7 of 10 times within 30 min"),
+        "{text}"
+    );
+    assert!(
+        text.contains(
+            "embed: degraded for 3 min: answers its checks\u{fffd}[2J; breaker open for 4.0 s more"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_flaps_says_since_when() {
+    let mut told = plugin("lang", "up");
+    told["health"]["flapping"] = json!(true);
+    told["health"]["flapping_permille"] = json!(342);
+    told["health"]["flapping_since_unix_ms"] = json!(61_000);
+    let mut health = answer();
+    health.plugins = vec![serde_json::from_value(told).unwrap()];
+    let expected = "flapping for 2 min, 34.2 % of its last states changed";
+    assert!(shown(&health).contains(expected), "{}", shown(&health));
+    assert!(one(&health.plugins[0], &LOOK, false).contains(expected));
+}
+
+#[test]
+fn calls_that_take_many_times_as_long_as_before_are_told_however_long_they_may_take() {
+    let slow = |p95_ms: u64, usual_ms: u64| {
+        let text = with_figures(json!([
+            figure("calls", 1000, "count"),
+            figure("call_p95_5min", p95_ms * 1_000_000, "ns"),
+            figure("call_p95_usual", usual_ms * 1_000_000, "ns"),
+            figure("call_timeout", 30_000, "ms"),
+        ]));
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let told = "lang: its calls are slow: p95 600 ms in the last five minutes, usually 3.0 ms";
+    assert!(slow(600, 3).contains(told), "{}", slow(600, 3));
+    assert!(!slow(600, 201).contains("slow"), "less than three times as long");
+    assert!(
+        !slow(9, 1).contains("slow"),
+        "nobody waits for a few milliseconds"
+    );
+}

@@ -19,6 +19,9 @@ pub struct ConfigStatus {
     pub file: Option<PathBuf>,
     /// Whether all that is configured is in force: in the file, and above it by commands.
     pub in_sync: bool,
+    /// Since when something can't be used, in milliseconds since the Unix epoch; absent where all can.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub since_unix_ms: Option<u64>,
     /// What can't be used. Where the file as a whole can't be, what it said before is in force.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub faults: Vec<PlacedFault>,
@@ -28,6 +31,13 @@ pub struct ConfigStatus {
     /// Fields that are otherwise than when the host started, and hold from its next start on.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub needs_restart: Vec<String>,
+}
+
+impl ConfigStatus {
+    /// Whether something of it can't be used. What only waits for the next start is not wrong.
+    pub fn is_wrong(&self) -> bool {
+        !(self.faults.is_empty() && self.not_taken.is_empty())
+    }
 }
 
 /// Where a value comes from. A later one goes before an earlier one.

@@ -192,6 +192,9 @@ pub struct HealthView {
     pub checks: CheckCounts,
     /// Weighted share of changes among its last states, in thousandths.
     pub flapping_permille: u16,
+    /// Since when it goes up and down, in milliseconds since the Unix epoch; absent if it does not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub flapping_since_unix_ms: Option<u64>,
     /// Milliseconds until it is asked next; absent while it is being asked, or is not asked at all.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_check_ms: Option<u64>,

@@ -429,6 +429,9 @@ fn health_view(entry: &Entry, seen: &Seen, modules: &mut ModulesUsed) -> HealthV
         parts: seen.parts.clone(),
         connection: seen.connection,
         flapping_permille: seen.flapping_permille,
+        flapping_since_unix_ms: seen
+            .flapping_for
+            .map(|lasted| now.saturating_sub(lasted.as_millis() as u64)),
         next_check_ms: seen.next_check.map(|next| next.as_millis() as u64),
         figures,
         not_measured: missing,

@@ -1,4 +1,5 @@
-//! How calls of each instance went in the last five minutes: what one wants to know of one that is called now.
+//! How calls of each instance went in the last five minutes, and how long they usually took in the hour before: what one wants to know of
+//! one that is called now.
 
 use extman_model::clock::nanos;
 use extman_model::latency::LatencyHistogram;
@@ -10,10 +11,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Whole minutes that are kept, beside the one that goes on.
 const MINUTES: usize = 4;
 const MINUTE_MS: u64 = 60_000;
+/// Minutes before those of which it is kept how long calls took.
+const MINUTES_BEFORE: usize = 60;
+/// Fewer minutes say nothing of what is usual.
+const USUAL_MINUTES_MIN: usize = 3;
+/// Fewer calls say nothing of how long they take in a minute.
+const CALLS_MIN: u64 = 5;
 
 /// The last minutes by instance; those without calls are not kept.
 #[derive(Default)]
-pub(super) struct RecentCalls(Mutex<HashMap<Arc<str>, VecDeque<Minute>>>);
+pub(super) struct RecentCalls(Mutex<HashMap<Arc<str>, Minutes>>);
+
+/// Of one instance, the newest last.
+#[derive(Default)]
+struct Minutes {
+    recent: VecDeque<Minute>,
+    /// When each of those before began, and the p95 of its calls.
+    before: VecDeque<(u64, u64)>,
+}
 
 /// A whole minute, the newest last.
 struct Minute {
@@ -40,19 +55,21 @@ impl RecentCalls {
         if sums.latency.is_empty() && sums.calls == 0 {
             // It was not called: what is too old goes, and in time the instance with it.
             if let Some(kept) = all.get_mut(&minute.instance) {
-                kept.retain(|one| is_recent(one.from_unix_ms, from));
-                if kept.is_empty() {
+                kept.age(from);
+                if kept.recent.is_empty() && kept.before.is_empty() {
                     all.remove(&minute.instance);
                 }
             }
             return;
         }
         let kept = all.entry(minute.instance.clone()).or_default();
-        kept.retain(|one| is_recent(one.from_unix_ms, from));
-        if kept.len() == MINUTES {
-            kept.pop_front();
+        kept.age(from);
+        if kept.recent.len() == MINUTES
+            && let Some(oldest) = kept.recent.pop_front()
+        {
+            kept.put_before(&oldest);
         }
-        kept.push_back(Minute {
+        kept.recent.push_back(Minute {
             from_unix_ms: from,
             latency: sums.latency.clone(),
             calls: sums.calls,
@@ -60,11 +77,14 @@ impl RecentCalls {
         });
     }
 
-    /// Of an instance: the p95 with what has come since its last whole minute, and how many calls of whole minutes there were and failed.
+    /// Of an instance: the p95 with what has come since its last whole minute, how many calls of whole minutes there were and failed, and the p95
+    /// that was usual before.
     pub(super) fn figures(&self, name: &str, since: &LatencyHistogram, now_unix_ms: u64) -> Vec<Figure> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = all.get(name).into_iter().flatten();
+        let kept = all.get(name);
         let recent: Vec<&Minute> = kept
+            .into_iter()
+            .flat_map(|kept| &kept.recent)
             .filter(|one| is_recent(one.from_unix_ms, now_unix_ms))
             .collect();
         let latency = recent
@@ -80,8 +100,56 @@ impl RecentCalls {
             figure("calls_failed_5min", sum(|one| one.failed), Unit::Count),
         ];
         let counts = counts.into_iter().filter(|_| !recent.is_empty());
-        p95.into_iter().chain(counts).collect()
+        let usual = kept.and_then(|kept| kept.usual_p95_ns(now_unix_ms));
+        let usual = usual.map(|ns| {
+            let figure = Figure::new("call_p95_usual", ns, Unit::Ns, Source::Host);
+            figure.note("the median of minutes of the hour before the last five")
+        });
+        p95.into_iter().chain(counts).chain(usual).collect()
     }
+}
+
+impl Minutes {
+    /// What is too old for one goes to the other, or altogether.
+    fn age(&mut self, now_unix_ms: u64) {
+        while let Some(oldest) = self
+            .recent
+            .pop_front_if(|one| !is_recent(one.from_unix_ms, now_unix_ms))
+        {
+            self.put_before(&oldest);
+        }
+        self.before.retain(|(from, _)| is_before(*from, now_unix_ms));
+    }
+
+    fn put_before(&mut self, minute: &Minute) {
+        if self.before.len() == MINUTES_BEFORE {
+            self.before.pop_front();
+        }
+        let p95 = minute
+            .latency
+            .quantile(0.95)
+            .filter(|_| minute.calls >= CALLS_MIN);
+        self.before
+            .extend(p95.map(|p95| (minute.from_unix_ms, nanos(p95))));
+    }
+
+    /// The p95 of a minute of which half of the others were quicker: some slow minutes hide nothing.
+    fn usual_p95_ns(&self, now_unix_ms: u64) -> Option<u64> {
+        let before = self
+            .before
+            .iter()
+            .filter(|(from, _)| is_before(*from, now_unix_ms));
+        let mut all: Vec<u64> = before.map(|(_, p95_ns)| *p95_ns).collect();
+        if all.len() < USUAL_MINUTES_MIN {
+            return None;
+        }
+        let middle = (all.len() - 1) / 2;
+        Some(*all.select_nth_unstable(middle).1)
+    }
+}
+
+fn is_before(from_unix_ms: u64, now_unix_ms: u64) -> bool {
+    now_unix_ms.saturating_sub(from_unix_ms) <= (MINUTES + 1 + MINUTES_BEFORE) as u64 * MINUTE_MS
 }
 
 fn is_recent(from_unix_ms: u64, now_unix_ms: u64) -> bool {
@@ -136,7 +204,10 @@ mod tests {
             recent.add(&minute(at, &[2]));
         }
         is_about(now(6), 2);
-        recent.add(&minute(20, &[]));
+        // What was usual is kept for an hour more.
+        recent.add(&minute(66, &[]));
+        assert!(!recent.0.lock().unwrap().is_empty());
+        recent.add(&minute(67, &[]));
         assert!(recent.0.lock().unwrap().is_empty());
         assert_eq!(recent.figures("lang", &LatencyHistogram::of([]), 0), []);
     }
@@ -158,5 +229,45 @@ mod tests {
         assert_eq!(of(3), [25, 7]);
         assert_eq!(of(7), [5, 0]);
         assert_eq!(of(20), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn usual_p95_is_that_of_the_hour_before_however_slow_the_last_minutes_were() {
+        let recent = RecentCalls::default();
+        let usual = |at: u64| {
+            let figures = recent.figures("lang", &LatencyHistogram::default(), at * MINUTE_MS);
+            let usual = figures.iter().find(|figure| figure.name == "call_p95_usual");
+            usual.map(|figure| figure.value / 1_000_000)
+        };
+        for at in 1..=20 {
+            recent.add(&minute(at, &[3; 20]));
+        }
+        assert_eq!(usual(21), Some(3));
+        for at in 21..=35 {
+            recent.add(&minute(at, &[600; 20]));
+        }
+        assert_eq!(usual(36), Some(3), "it has been slow for a quarter of an hour");
+        recent.add(&minute(36, &[]));
+        assert_eq!(usual(36), Some(3), "a minute without calls takes nothing away");
+        assert_eq!(usual(120), None, "nobody has called it for an hour");
+        recent.add(&minute(120, &[]));
+        assert!(recent.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn few_minutes_and_minutes_of_few_calls_say_nothing_of_what_is_usual() {
+        let recent = RecentCalls::default();
+        for at in 1..=20 {
+            recent.add(&minute(at, &[3; 4]));
+        }
+        let figures = |at: u64| recent.figures("lang", &LatencyHistogram::default(), at * MINUTE_MS);
+        let has_usual = |at: u64| figures(at).iter().any(|figure| figure.name == "call_p95_usual");
+        assert!(!has_usual(21));
+        for at in 21..=26 {
+            recent.add(&minute(at, &[3; 20]));
+        }
+        assert!(!has_usual(27), "two whole minutes before the last ones");
+        recent.add(&minute(27, &[3; 20]));
+        assert!(has_usual(28));
     }
 }

@@ -7,12 +7,12 @@ use crate::probing::Seen;
 use extman_model::clock;
 use extman_model::control::ControlError;
 use extman_model::control::report::{
-    CRASHES_TOLD_MS, HealthAnswer, HealthSummary, HostHealth, PluginHealth, PluginWord,
+    CRASHES_TOLD_MS, HealthAnswer, HealthSummary, HostHealth, PluginHealth, PluginWord, TAKEN_BACK_TOLD_MS,
 };
 use extman_model::record::CheckCounts;
 use extman_model::{
-    Cause, Crash, Criticality, Group, Health, HealthFlags, HealthView, Judgement, Lifecycle, Maintenance,
-    MissingView,
+    BarredView, Cause, Crash, Criticality, Group, Health, HealthFlags, HealthView, Judgement, Lifecycle,
+    Maintenance, MissingView,
 };
 use extman_plugin_api::manifest::schema::Kind;
 use extman_runtime::instance::ModulesUsed;
@@ -53,6 +53,7 @@ impl Host {
             history: self.inner.history.status(),
             components,
             crashes: self.crashes_lately(),
+            config: Some(self.config_status(&known.snapshot)).filter(|config| config.is_wrong()),
             host: HostHealth {
                 checks: stats.counts.checks,
                 checks_failed: stats.counts.failed,
@@ -163,6 +164,7 @@ impl Host {
             checks_ns: seen.map(|seen| seen.latencies_ns.clone()).unwrap_or_default(),
             policy: None,
             rollout: entry.rollout(),
+            taken_back: taken_back_lately(entry),
             breaker: entry.breaker(),
             probe: None,
         }
@@ -242,6 +244,7 @@ impl Host {
             checks_ns: Vec::new(),
             policy: None,
             rollout: None,
+            taken_back: None,
             breaker: None,
             probe: None,
         }
@@ -251,6 +254,13 @@ impl Host {
     pub(super) fn configured(&self, name: &str) -> Option<InstanceConfig> {
         self.inner.current().instance(name).cloned()
     }
+}
+
+/// What was taken back of it last, if that is not long ago: it may be well again, and who put the version there is to hear of it.
+fn taken_back_lately(entry: &Entry) -> Option<BarredView> {
+    let since = clock::unix_ms(clock::wall()).saturating_sub(TAKEN_BACK_TOLD_MS);
+    let last = entry.barred.iter().max_by_key(|barred| barred.since_unix_ms)?;
+    (last.since_unix_ms >= since).then(|| last.clone())
 }
 
 /// Of one of which nothing is measured.
@@ -267,6 +277,7 @@ fn bare(judged: Judgement, since_unix_ms: u64) -> HealthView {
         parts: Vec::new(),
         connection: None,
         flapping_permille: 0,
+        flapping_since_unix_ms: None,
         next_check_ms: None,
         figures: Vec::new(),
         not_measured: Vec::new(),

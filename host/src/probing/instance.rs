@@ -213,6 +213,12 @@ impl MonitoredInstance {
         Some(ends)
     }
 
+    /// Since when it flaps, if it does.
+    pub(super) fn flapping_since(&self) -> Option<Moment> {
+        let episode = self.rare.as_ref()?.flapping.as_ref()?;
+        self.monitor.judged().flags.flapping.then_some(episode.since)
+    }
+
     /// Whether each of its results is looked at, since somebody waits for it, a call has failed or it may cease to flap.
     pub(super) fn is_watched(&self) -> bool {
         let flaps = self.rare.as_ref().is_some_and(|rare| rare.flapping.is_some());

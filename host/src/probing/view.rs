@@ -29,6 +29,8 @@ pub struct Seen {
     pub left_out: bool,
     /// Weighted share of changes among the last states, in thousandths.
     pub flapping_permille: u16,
+    /// For how long it has been flapping, if it does.
+    pub flapping_for: Option<Duration>,
     /// Failed checks in a row.
     pub failed_checks: u8,
     /// Its checks since the engine knows it.
@@ -144,6 +146,7 @@ fn seen(instance: &MonitoredInstance, hot: &Hot, progress: Progress, now: Moment
         lasted: now.since(monitor.since()),
         left_out,
         flapping_permille: monitor.flap().permille(),
+        flapping_for: instance.flapping_since().map(|since| now.since(since)),
         failed_checks: monitor.failed_checks(),
         counts: counts(instance, hot),
         round_trip: monitor.timeout().smoothed(),

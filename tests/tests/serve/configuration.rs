@@ -208,6 +208,14 @@ fn value_that_does_not_fit_its_plugin_is_told_with_its_place_and_the_rest_of_the
         shown.contains("Configured and not in force") && shown.contains("config.size"),
         "{shown}"
     );
+    let (code, shown) = said(&host, &["health"]);
+    assert_eq!(code, Some(0), "plugins are well by what was before: {shown}");
+    let told = shown.split_once("Configured and not in force for ");
+    assert!(
+        told.is_some_and(|(_, told)| told.contains("config.size")
+            && told.contains("a goes on with the configuration before")),
+        "{shown}"
+    );
     // What the plugin itself refuses.
     rewrite(&host, &both("{ size = 3, name = \"refuse\" }", "{ size = 2 }"));
     host.until("that is told", || {
@@ -217,6 +225,9 @@ fn value_that_does_not_fit_its_plugin_is_told_with_its_place_and_the_rest_of_the
             .is_some_and(|fault| fault.contains("not to my liking"))
     });
     assert_eq!(config_in(&host, "a")["size"], 1);
+    let (_, shown) = said(&host, &["health"]);
+    let told = "a goes on with the configuration before (`extman show a` says why)";
+    assert!(shown.contains(told), "{shown}");
     rewrite(&host, &both("{ size = 1 }", "{ size = 2 }"));
     host.until("it is in sync", || host.plugin("a")["config_in_sync"] == true);
     host.stop();

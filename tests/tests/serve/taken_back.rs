@@ -102,7 +102,12 @@ fn is_taken_back(host: &Served, build: Answers, version: &str, cause: &str) -> u
     );
     let event = format!("version {version} was taken back, and is not tried again by itself: {reason}");
     host.until(&event, || said(host, &["events", "updated"]).contains(&event));
-    for args in [&["show", "updated"], &["rollout", "updated"]] {
+    for args in [
+        &["show", "updated"][..],
+        &["rollout", "updated"],
+        &["health", "updated"],
+        &["health"],
+    ] {
         let shown = said(host, args);
         assert!(shown.contains(version), "{args:?}: {shown}");
         assert!(shown.contains(cause), "{args:?}: {shown}");

@@ -6,8 +6,8 @@ pub use crate::history::{HistoryState, HistoryStatus, Resolution};
 pub use crate::record::Range;
 use crate::record::{CheckRow, ClockRow, ReleaseRow, ResultWord, Rollup, SpanRow};
 use crate::{
-    BreakerView, Cause, CheckOutcome, CheckView, Component, Crash, DeepResult, Digest, ErrorKind, Health,
-    HealthView, Lifecycle, Maintenance, Report, RolloutView,
+    BarredView, BreakerView, Cause, CheckOutcome, CheckView, Component, ConfigStatus, Crash, DeepResult,
+    Digest, ErrorKind, Health, HealthView, Lifecycle, Maintenance, Report, RolloutView,
 };
 pub use crate::{Group, Overall};
 use extman_plugin_api::manifest::schema::Kind;
@@ -30,12 +30,18 @@ pub struct HealthAnswer {
     /// How hosts were ended by signals in the last [`CRASHES_TOLD_MS`], the newest first. They change no verdict.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub crashes: Vec<Crash>,
+    /// The configuration, where something of it is wrong and what was before goes on. It changes no verdict.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub config: Option<ConfigStatus>,
     /// The host's own asking.
     pub host: HostHealth,
 }
 
 /// So long a crash is told of beside how all is now: whoever is on call next is to hear of it, however often the host was started since.
 pub const CRASHES_TOLD_MS: u64 = 24 * 3_600_000;
+
+/// So long it is told that an update was taken back, for the same reason.
+pub const TAKEN_BACK_TOLD_MS: u64 = CRASHES_TOLD_MS;
 
 /// How one instance is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,6 +70,9 @@ pub struct PluginHealth {
     /// The update that is under way.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rollout: Option<RolloutView>,
+    /// The version of it that was taken back last, if that was in the last [`TAKEN_BACK_TOLD_MS`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub taken_back: Option<BarredView>,
     /// What keeps calls from it for a while, as its latest ones failed or were slow; absent if nothing does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub breaker: Option<BreakerView>,

@@ -262,7 +262,11 @@ impl Host {
             Err(_) => return Err(ControlError::ShuttingDown),
         }
         configuration.current.store(Arc::new(current));
-        configuration.found().instances.remove(&name);
+        {
+            let mut found = configuration.found();
+            found.instances.remove(&name);
+            found.note_when();
+        }
         self.publish_configured();
         self.inner.events.publish(What::ConfigSet {
             name: name.clone(),

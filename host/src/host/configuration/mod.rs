@@ -61,7 +61,19 @@ struct Found {
     file: Vec<PlacedFault>,
     /// Of single instances.
     instances: BTreeMap<String, Vec<PlacedFault>>,
+    /// When the first of that was found.
+    since_unix_ms: Option<u64>,
     needs_restart: Vec<String>,
+}
+
+impl Found {
+    /// Something of the file is found wrong, or nothing any more: what stays wrong in another way has been so all along.
+    fn note_when(&mut self) {
+        self.since_unix_ms = match self.file.is_empty() && self.instances.is_empty() {
+            true => None,
+            false => self.since_unix_ms.or_else(|| Some(clock::unix_ms(clock::wall()))),
+        };
+    }
 }
 
 impl Current {
@@ -167,7 +179,12 @@ impl Configuration {
                 fault.text
             );
         }
-        configuration.found().instances = configuration.placed_by_instance(faults, &[]);
+        let by_instance = configuration.placed_by_instance(faults, &[]);
+        {
+            let mut found = configuration.found();
+            found.instances = by_instance;
+            found.note_when();
+        }
         Ok(configuration)
     }
 
@@ -243,6 +260,7 @@ impl Host {
         ConfigStatus {
             file: current.file.text.as_ref().map(|text| text.path().to_owned()),
             in_sync: faults.is_empty() && not_taken.is_empty() && found.needs_restart.is_empty(),
+            since_unix_ms: found.since_unix_ms.filter(|_| !faults.is_empty()),
             faults,
             not_taken,
             needs_restart: found.needs_restart.clone(),
@@ -296,6 +314,7 @@ impl Host {
         let mut found = self.inner.configuration.found();
         if found.file != faults {
             found.file.clone_from(&faults);
+            found.note_when();
             drop(found);
             self.inner.events.publish(What::ConfigRefused { faults });
         }
@@ -349,6 +368,7 @@ impl Host {
             let mut found = configuration.found();
             found.file.clear();
             found.instances = by_instance;
+            found.note_when();
             found.needs_restart.clone_from(&needs_restart);
             faults
         };

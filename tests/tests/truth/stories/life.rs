@@ -239,7 +239,7 @@ pub const STORIES: &[Story] = &[
                 caller: "every call fails: unavailable",
                 told: &[("one", "down: says that it is down: no provider")],
                 overall: "Down: 1 of 1 plugin down (one)",
-                shows: &["flapping"],
+                shows: &["flapping for"],
                 ..STEP
             },
             Step {
