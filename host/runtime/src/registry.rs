@@ -256,11 +256,8 @@ impl Registry {
         if let Some(now) = now
             && let Some((instance, _)) = &now.serving
             && !before.is_served_by(instance)
-            && !instance.breaker().is_closed()
-            && !instance.breaker().is_published_open()
         {
-            let until = instance.breaker().open_until().unwrap_or_else(clock::monotonic);
-            self.publish_breaker(&now.name, instance, BreakerChange::Opened(until));
+            self.publish_breaker(&now.name, instance);
         }
     }
 

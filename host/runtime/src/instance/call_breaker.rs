@@ -120,11 +120,6 @@ impl CallBreaker {
         }
     }
 
-    /// Until when no call goes there; `None` where some do.
-    pub(crate) fn open_until(&self) -> Option<Monotonic> {
-        lock(&self.breaker).as_ref()?.open_until()
-    }
-
     /// As it is shown; `None` while it is closed.
     pub fn view(&self, now: Monotonic) -> Option<BreakerView> {
         let until = {
