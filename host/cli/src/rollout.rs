@@ -151,6 +151,9 @@ pub(super) fn render(status: &RolloutStatus, look: &Look) -> String {
     if let Some(said) = judge(rollout) {
         rows.push(("judge", said));
     }
+    if let Some(mirrored) = &rollout.mirrored {
+        rows.push(("mirrored", mirrored.to_string()));
+    }
     rows.push(("next", next(rollout, &status.name)));
     rows.extend(barred);
     format!("{}\n{}", wrap(&status.name, look.width, 0), fields(&rows, look))
@@ -243,7 +246,7 @@ fn next(rollout: &RolloutView, name: &str) -> String {
     let RolloutView { from, to, .. } = rollout;
     let text = match (rollout.phase, rollout.percent) {
         (RolloutPhase::Loading, _) => format!("{to} gets ready, once it has started"),
-        (RolloutPhase::WarmingUp, _) => format!("{to} gets its first calls, once it is ready"),
+        (RolloutPhase::WarmingUp, _) => format!("{to} gets its first calls, {}", once_warm(rollout)),
         (RolloutPhase::Canary, _) => format!("{to} gets more of the calls, or all, {}", earliest(rollout)),
         (RolloutPhase::Probation, _) => format!("{from} is drained and unloaded, {}", earliest(rollout)),
         (RolloutPhase::Retiring, 0) => return format!("{to} is unloaded once its calls have ended"),
@@ -252,6 +255,20 @@ fn next(rollout: &RolloutView, name: &str) -> String {
     match rollout.paused {
         true => format!("nothing before `extman rollout {name} resume`; then {text}"),
         false => text,
+    }
+}
+
+/// What ends the warm-up, and when at the latest.
+fn once_warm(rollout: &RolloutView) -> String {
+    match (&rollout.mirrored, rollout.due_ms) {
+        (None, _) => "once it is ready".to_owned(),
+        (Some(mirrored), Some(ms)) if ms > 0 && mirrored.compared < mirrored.wanted => format!(
+            "once {} mirrored calls are compared, in {} at the latest",
+            mirrored.wanted,
+            lasted(ms)
+        ),
+        (Some(_), Some(_)) => "once the mirrored calls under way have ended".to_owned(),
+        (Some(_), None) => "now".to_owned(),
     }
 }
 
