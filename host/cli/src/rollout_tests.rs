@@ -109,8 +109,12 @@ fn each_phase_says_who_is_called_and_what_comes_next() {
 #[test]
 fn mirrored_calls_are_told_in_figures_without_what_was_answered() {
     let mirrored = |more: serde_json::Value| {
-        let mut mirrored = json!({"compared": 0, "wanted": 100, "different": 0, "failed": 0, "uncompared": 0});
-        mirrored.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut mirrored =
+            json!({"compared": 0, "wanted": 100, "different": 0, "failed": 0, "uncompared": 0});
+        mirrored
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         mirrored
     };
     let warming_up = |mirrored: serde_json::Value, due_ms: u64| {
@@ -118,12 +122,22 @@ fn mirrored_calls_are_told_in_figures_without_what_was_answered() {
         words(&render(&status(more), &LOOK))
     };
     let few = warming_up(mirrored(json!({})), 9_000);
-    assert!(few.contains("mirrored 0 of 100 mirrored calls compared next"), "{few}");
-    let next = "next 1.3.0 gets its first calls, once 100 mirrored calls are compared, in 9.0 s at the latest";
+    assert!(
+        few.contains("mirrored 0 of 100 mirrored calls compared next"),
+        "{few}"
+    );
+    let next =
+        "next 1.3.0 gets its first calls, once 100 mirrored calls are compared, in 9.0 s at the latest";
     assert!(few.contains(next), "{few}");
     let over = warming_up(mirrored(json!({"compared": 7})), 0);
-    assert!(over.contains("7 of 100 mirrored calls compared, all answered as before"), "{over}");
-    assert!(over.contains("once the mirrored calls under way have ended"), "{over}");
+    assert!(
+        over.contains("7 of 100 mirrored calls compared, all answered as before"),
+        "{over}"
+    );
+    assert!(
+        over.contains("once the mirrored calls under way have ended"),
+        "{over}"
+    );
     let different = mirrored(json!({
         "compared": 100, "different": 3, "failed": 1, "different_capability": "lang.detect", "uncompared": 2,
     }));

@@ -544,7 +544,9 @@ fn write_update(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
             ..
         } => {
             write_step(f, (from, to), *phase, *percent)?;
-            mirrored.as_ref().map_or(Ok(()), |mirrored| write!(f, "; {mirrored}"))
+            mirrored
+                .as_ref()
+                .map_or(Ok(()), |mirrored| write!(f, "; {mirrored}"))
         }
         What::TakenBack { version, why, .. } => {
             write!(

@@ -269,7 +269,9 @@ impl Host {
             };
             let spare = (may_go_on && may_move()).then(|| call.clone());
             let is_unary = stream.is_none();
-            let copy = is_unary.then(|| mirrored::copy(&chosen.candidate, &call)).flatten();
+            let copy = is_unary
+                .then(|| mirrored::copy(&chosen.candidate, &call))
+                .flatten();
             let next = match instance.invoke_if_open(call, stream.clone()).await {
                 Err(turned_away) => {
                     let error = not_serving(&chosen.candidate.entry);

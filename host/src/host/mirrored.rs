@@ -34,10 +34,7 @@ pub(super) fn copy_attached(candidate: &Candidate, capability: &str, body: &[u8]
 
 /// Has a copied call made a second time, now that it has come to this.
 #[inline]
-pub(super) fn offer(
-    copy: Option<CallCopy>,
-    ended: Result<Reply, CallFailure>,
-) -> Result<Reply, CallFailure> {
+pub(super) fn offer(copy: Option<CallCopy>, ended: Result<Reply, CallFailure>) -> Result<Reply, CallFailure> {
     if let Some(copy) = copy {
         copy.offer(&ended);
     }

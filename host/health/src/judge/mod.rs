@@ -136,7 +136,9 @@ impl Judge {
         if self.aim == Aim::Settle {
             // The baseline ends what it had begun: that is no comparison.
             let (calls, latencies) = (candidate.calls, &candidate.latencies);
-            return self.record.observe_candidate(lasted, calls, latencies, &self.policy);
+            return self
+                .record
+                .observe_candidate(lasted, calls, latencies, &self.policy);
         }
         self.record
             .observe_baseline(lasted, baseline.calls, &baseline.latencies);

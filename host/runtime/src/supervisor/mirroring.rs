@@ -225,7 +225,11 @@ mod tests {
             (("text/plain", "a"), ("text/plain", "a "), false),
             (("text/plain", "{}"), ("text/plain", "{ }"), false),
             (("text/plain", "{}"), (json, "{}"), false),
-            ((json, r#"{"a": 1, "b": [2]}"#), (json, r#"{"b":[2],"a":1}"#), true),
+            (
+                (json, r#"{"a": 1, "b": [2]}"#),
+                (json, r#"{"b":[2],"a":1}"#),
+                true,
+            ),
             ((json, r#"{"a": 1}"#), (json, r#"{"a": 2}"#), false),
             ((json, "[1, 2]"), (json, "[2, 1]"), false),
             ((json, "no JSON"), (json, "not JSON"), false),
@@ -237,7 +241,11 @@ mod tests {
             ),
         ] {
             let answered = OldAnswer::Answered(reply(old.0, old.1));
-            assert_eq!(is_same(&answered, &Ok(reply(new.0, new.1))), same, "{old:?} {new:?}");
+            assert_eq!(
+                is_same(&answered, &Ok(reply(new.0, new.1))),
+                same,
+                "{old:?} {new:?}"
+            );
         }
         let failed = OldAnswer::Failed(ErrorKind::Internal);
         let error = |kind| Err(CallError::new(kind, "as told"));

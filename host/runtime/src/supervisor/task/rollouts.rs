@@ -16,8 +16,8 @@ use extman_health::rollout::{Command, Judged, Phase};
 use extman_intake::VerifiedPlugin;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{
-    BarredView, Digest, JudgeSays, Lifecycle, MirroredView, ProbeSettings, RolloutCommand, RolloutPhase, RolloutView,
-    UpdatePolicy, What,
+    BarredView, Digest, JudgeSays, Lifecycle, MirroredView, ProbeSettings, RolloutCommand, RolloutPhase,
+    RolloutView, UpdatePolicy, What,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +116,10 @@ impl Record {
 
     fn follow_beside(&mut self) {
         let rollout = self.actor.rollout();
-        if !rollout.as_ref().is_some_and(|rollout| is_warming_up(rollout.phase)) {
+        if !rollout
+            .as_ref()
+            .is_some_and(|rollout| is_warming_up(rollout.phase))
+        {
             self.followed.mirrors_until = None;
         }
         if self.followed.mirrors_until.is_some() {
@@ -132,8 +135,7 @@ impl Record {
             Some(Beside::Canary(before)) => Some(before),
             _ => None,
         };
-        let is_it =
-            |canary: &Canary| canary.generation() == candidate.generation && canary.share() == share;
+        let is_it = |canary: &Canary| canary.generation() == candidate.generation && canary.share() == share;
         if before.is_some_and(is_it) {
             return;
         }
