@@ -167,7 +167,10 @@ pub(super) fn serves(status: &RolloutStatus) -> String {
 
 /// One line: what is updated, where it is, and what the judge says.
 pub(super) fn line(rollout: &RolloutView) -> String {
-    let said = judge(rollout).map(|said| format!("; {said}"));
+    let mirrored = rollout.mirrored.as_ref();
+    let mirrored = mirrored.filter(|_| rollout.phase == RolloutPhase::WarmingUp);
+    let said = judge(rollout).or(mirrored.map(ToString::to_string));
+    let said = said.map(|said| format!("; {said}"));
     format!(
         "update {} → {}: {}, {}{}",
         rollout.from,

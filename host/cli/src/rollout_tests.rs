@@ -129,6 +129,11 @@ fn mirrored_calls_are_told_in_figures_without_what_was_answered() {
     let next =
         "next 1.3.0 gets its first calls, once 100 mirrored calls are compared, in 9.0 s at the latest";
     assert!(few.contains(next), "{few}");
+    let more = json!({"phase": "warming_up", "percent": 0, "mirrored": mirrored(json!({"compared": 7}))});
+    assert_eq!(
+        line(status(more).rollout.as_ref().unwrap()),
+        "update 1.2.0 → 1.3.0: warming up, no call to 1.3.0 yet; 7 of 100 mirrored calls compared, all answered as before"
+    );
     let over = warming_up(mirrored(json!({"compared": 7})), 0);
     assert!(
         over.contains("7 of 100 mirrored calls compared, all answered as before"),

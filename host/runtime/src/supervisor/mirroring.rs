@@ -17,6 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
+use tokio::time::Interval;
+
+/// How often it is looked for calls to make: a caller that offers one wakes nobody, since that would be its own time.
+const EVERY: Duration = Duration::from_millis(5);
 
 /// Makes mirrored calls and keeps account of them. Dropped, it cancels those that are under way.
 pub(super) struct Mirroring {
@@ -24,6 +28,7 @@ pub(super) struct Mirroring {
     generation: u64,
     new: Arc<Instance>,
     offered: UnboundedReceiver<MirroredCall>,
+    looks: Interval,
     under_way: JoinSet<Pair>,
     due: Monotonic,
     seen: MirroredView,
@@ -72,6 +77,7 @@ impl Mirroring {
             generation: new.generation,
             new: new.instance.clone(),
             offered,
+            looks: tokio::time::interval(EVERY),
             under_way: JoinSet::new(),
             due: clock::monotonic().after(Duration::from_millis(policy.mirror_ms)),
             seen: MirroredView {
@@ -102,15 +108,16 @@ impl Mirroring {
     /// The next one begins or ends.
     pub async fn advance(&mut self) {
         tokio::select! {
-            Some(call) = self.offered.recv() => {
-                self.under_way.spawn(make(self.new.clone(), call));
+            _ = self.looks.tick() => {
+                while let Ok(call) = self.offered.try_recv() {
+                    self.under_way.spawn(make(self.new.clone(), call));
+                }
             }
             Some(ended) = self.under_way.join_next() => {
                 if let Ok(pair) = ended {
                     self.note(pair);
                 }
             }
-            else => std::future::pending().await,
         }
     }
 
