@@ -151,6 +151,9 @@ pub(super) fn render(status: &RolloutStatus, look: &Look) -> String {
     if let Some(said) = judge(rollout) {
         rows.push(("judge", said));
     }
+    if let Some(mirrored) = &rollout.mirrored {
+        rows.push(("mirrored", mirrored.to_string()));
+    }
     rows.push(("next", next(rollout, &status.name)));
     rows.extend(barred);
     format!("{}\n{}", wrap(&status.name, look.width, 0), fields(&rows, look))
@@ -164,7 +167,10 @@ pub(super) fn serves(status: &RolloutStatus) -> String {
 
 /// One line: what is updated, where it is, and what the judge says.
 pub(super) fn line(rollout: &RolloutView) -> String {
-    let said = judge(rollout).map(|said| format!("; {said}"));
+    let mirrored = rollout.mirrored.as_ref();
+    let mirrored = mirrored.filter(|_| rollout.phase == RolloutPhase::WarmingUp);
+    let said = judge(rollout).or(mirrored.map(ToString::to_string));
+    let said = said.map(|said| format!("; {said}"));
     format!(
         "update {} → {}: {}, {}{}",
         rollout.from,
@@ -243,7 +249,7 @@ fn next(rollout: &RolloutView, name: &str) -> String {
     let RolloutView { from, to, .. } = rollout;
     let text = match (rollout.phase, rollout.percent) {
         (RolloutPhase::Loading, _) => format!("{to} gets ready, once it has started"),
-        (RolloutPhase::WarmingUp, _) => format!("{to} gets its first calls, once it is ready"),
+        (RolloutPhase::WarmingUp, _) => format!("{to} gets its first calls, {}", once_warm(rollout)),
         (RolloutPhase::Canary, _) => format!("{to} gets more of the calls, or all, {}", earliest(rollout)),
         (RolloutPhase::Probation, _) => format!("{from} is drained and unloaded, {}", earliest(rollout)),
         (RolloutPhase::Retiring, 0) => return format!("{to} is unloaded once its calls have ended"),
@@ -252,6 +258,20 @@ fn next(rollout: &RolloutView, name: &str) -> String {
     match rollout.paused {
         true => format!("nothing before `extman rollout {name} resume`; then {text}"),
         false => text,
+    }
+}
+
+/// What ends the warm-up, and when at the latest.
+fn once_warm(rollout: &RolloutView) -> String {
+    match (&rollout.mirrored, rollout.due_ms) {
+        (None, _) => "once it is ready".to_owned(),
+        (Some(mirrored), Some(ms)) if ms > 0 && mirrored.compared < mirrored.wanted => format!(
+            "once {} mirrored calls are compared, in {} at the latest",
+            mirrored.wanted,
+            lasted(ms)
+        ),
+        (Some(_), Some(_)) => "once the mirrored calls under way have ended".to_owned(),
+        (Some(_), None) => "now".to_owned(),
     }
 }
 

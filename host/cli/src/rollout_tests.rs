@@ -107,6 +107,52 @@ fn each_phase_says_who_is_called_and_what_comes_next() {
 }
 
 #[test]
+fn mirrored_calls_are_told_in_figures_without_what_was_answered() {
+    let mirrored = |more: serde_json::Value| {
+        let mut mirrored =
+            json!({"compared": 0, "wanted": 100, "different": 0, "failed": 0, "uncompared": 0});
+        mirrored
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        mirrored
+    };
+    let warming_up = |mirrored: serde_json::Value, due_ms: u64| {
+        let more = json!({"phase": "warming_up", "percent": 0, "due_ms": due_ms, "mirrored": mirrored});
+        words(&render(&status(more), &LOOK))
+    };
+    let few = warming_up(mirrored(json!({})), 9_000);
+    assert!(
+        few.contains("mirrored 0 of 100 mirrored calls compared next"),
+        "{few}"
+    );
+    let next =
+        "next 1.3.0 gets its first calls, once 100 mirrored calls are compared, in 9.0 s at the latest";
+    assert!(few.contains(next), "{few}");
+    let more = json!({"phase": "warming_up", "percent": 0, "mirrored": mirrored(json!({"compared": 7}))});
+    assert_eq!(
+        line(status(more).rollout.as_ref().unwrap()),
+        "update 1.2.0 → 1.3.0: warming up, no call to 1.3.0 yet; 7 of 100 mirrored calls compared, all answered as before"
+    );
+    let over = warming_up(mirrored(json!({"compared": 7})), 0);
+    assert!(
+        over.contains("7 of 100 mirrored calls compared, all answered as before"),
+        "{over}"
+    );
+    assert!(
+        over.contains("once the mirrored calls under way have ended"),
+        "{over}"
+    );
+    let different = mirrored(json!({
+        "compared": 100, "different": 3, "failed": 1, "different_capability": "lang.detect", "uncompared": 2,
+    }));
+    // Also once it gets calls.
+    let text = words(&render(&status(json!({"mirrored": different})), &LOOK));
+    let told = "mirrored 100 of 100 mirrored calls compared, 3 answered otherwise, one of them of lang.detect, 1 failed; 2 more say nothing of it";
+    assert!(text.contains(told), "{text}");
+}
+
+#[test]
 fn without_an_update_the_version_that_serves_and_what_is_barred_are_told() {
     let none = RolloutStatus {
         rollout: None,

@@ -2,8 +2,8 @@
 
 use super::moment::utc;
 use super::{
-    Cause, Connection, Crash, Digest, Health, Lifecycle, LogLevel, Maintenance, MissingView, PlacedFault,
-    ProcessChange, RefusedView, RolloutPhase, Verdict,
+    Cause, Connection, Crash, Digest, Health, Lifecycle, LogLevel, Maintenance, MirroredView, MissingView,
+    PlacedFault, ProcessChange, RefusedView, RolloutPhase, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -135,6 +135,9 @@ pub enum What {
         phase: RolloutPhase,
         /// The share of the calls that the new version gets, in percent.
         percent: u8,
+        /// What came of mirrored calls, where it comes from a phase in which calls were mirrored.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        mirrored: Option<MirroredView>,
     },
     /// A new version was taken back, or did not come so far that it was called; the one before it serves. It is not tried again by itself.
     TakenBack {
@@ -546,6 +549,35 @@ fn write_breaker(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
     }
 }
 
+/// Where an update from one version to another is, with the new one's share of the calls.
+fn write_step(
+    f: &mut fmt::Formatter<'_>,
+    (from, to): (&semver::Version, &semver::Version),
+    phase: RolloutPhase,
+    percent: u8,
+) -> fmt::Result {
+    match phase {
+        RolloutPhase::Loading => write!(f, "update from {from} to {to}: {to} is started beside {from}"),
+        RolloutPhase::WarmingUp => {
+            write!(f, "update from {from} to {to}: {to} has started, and gets ready")
+        }
+        RolloutPhase::Canary => write!(
+            f,
+            "update from {from} to {to}: {to} gets {percent} % of the calls"
+        ),
+        RolloutPhase::Probation => write!(
+            f,
+            "update from {from} to {to}: {to} gets all calls, and {from} stays loaded, to go back to"
+        ),
+        RolloutPhase::Retiring if percent == 0 => {
+            write!(f, "update from {from} to {to}: {to} is drained and unloaded")
+        }
+        RolloutPhase::Retiring => {
+            write!(f, "update from {from} to {to}: {from} is drained and unloaded")
+        }
+    }
+}
+
 /// What has become of an update.
 fn write_update(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
     match what {
@@ -554,27 +586,14 @@ fn write_update(f: &mut fmt::Formatter<'_>, what: &What) -> fmt::Result {
             to,
             phase,
             percent,
+            mirrored,
             ..
-        } => match phase {
-            RolloutPhase::Loading => write!(f, "update from {from} to {to}: {to} is started beside {from}"),
-            RolloutPhase::WarmingUp => {
-                write!(f, "update from {from} to {to}: {to} has started, and gets ready")
-            }
-            RolloutPhase::Canary => write!(
-                f,
-                "update from {from} to {to}: {to} gets {percent} % of the calls"
-            ),
-            RolloutPhase::Probation => write!(
-                f,
-                "update from {from} to {to}: {to} gets all calls, and {from} stays loaded, to go back to"
-            ),
-            RolloutPhase::Retiring if *percent == 0 => {
-                write!(f, "update from {from} to {to}: {to} is drained and unloaded")
-            }
-            RolloutPhase::Retiring => {
-                write!(f, "update from {from} to {to}: {from} is drained and unloaded")
-            }
-        },
+        } => {
+            write_step(f, (from, to), *phase, *percent)?;
+            mirrored
+                .as_ref()
+                .map_or(Ok(()), |mirrored| write!(f, "; {mirrored}"))
+        }
         What::TakenBack { version, why, .. } => {
             write!(
                 f,

@@ -58,7 +58,8 @@ pub use overall::{Counts, Group, GroupHealth, Overall};
 pub use process::{ProcessChange, ProcessPart};
 pub use report::{CheckKind, Connection, Health, LogLevel, Part, Progress, Report};
 pub use rollout::{
-    BarredView, JudgeSays, RolloutCommand, RolloutPhase, RolloutStatus, RolloutView, UpdatePolicy, UpdateTo,
+    BarredView, JudgeSays, MirroredView, RolloutCommand, RolloutPhase, RolloutStatus, RolloutView,
+    UpdatePolicy, UpdateTo,
 };
 pub use settings::{Criticality, ProbeSettings};
 pub use unfit::{FieldFault, PlacedFault, UnfitFields};

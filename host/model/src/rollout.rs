@@ -3,6 +3,7 @@
 use crate::{Digest, Lifecycle, PluginView};
 use semver::Version;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Where an update is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,6 +72,48 @@ pub struct RolloutView {
     /// Why, a sentence each: what is worse, or what evidence is lacking.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub because: Vec<String>,
+    /// What came of mirrored calls; absent where none are mirrored.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mirrored: Option<MirroredView>,
+}
+
+/// Calls that were made a second time, on a new version that got none yet, once the old one had answered them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirroredView {
+    /// How many were compared.
+    pub compared: u64,
+    /// So many were wanted.
+    pub wanted: u64,
+    /// Those of them of which the new version's answer was another one: its status, its content type or its bytes, JSON by its values.
+    pub different: u64,
+    /// Those of them that the new version has failed.
+    pub failed: u64,
+    /// The capability of one that was answered otherwise.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub different_capability: Option<String>,
+    /// Further ones that say nothing of the new version: it had no room, what it had called failed, or it called what a mirrored call may not.
+    pub uncompared: u64,
+}
+
+impl fmt::Display for MirroredView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} mirrored calls compared", self.compared, self.wanted)?;
+        match (self.compared, self.different, &self.different_capability) {
+            (0, ..) => {}
+            (_, 0, _) => f.write_str(", all answered as before")?,
+            (_, different, Some(capability)) => {
+                write!(f, ", {different} answered otherwise, one of them of {capability}")?;
+            }
+            (_, different, None) => write!(f, ", {different} answered otherwise")?,
+        }
+        if self.failed > 0 {
+            write!(f, ", {} failed", self.failed)?;
+        }
+        if self.uncompared > 0 {
+            write!(f, "; {} more say nothing of it", self.uncompared)?;
+        }
+        Ok(())
+    }
 }
 
 /// A build of the plugin that is not tried again by itself for an instance.

@@ -5,13 +5,16 @@ mod admitted;
 mod canary;
 mod config;
 mod load;
+mod mirror;
 mod random;
 mod route;
 
 pub use admitted::Admitted;
-pub use canary::Canary;
+pub use canary::{Beside, Canary};
 pub use config::{AllDown, BreakerConfig, CacheConfig, RoutingConfig};
 pub use extman_health::breaker::CallEnd;
+pub use mirror::{CallCopy, Mirror};
+pub(crate) use mirror::{MirroredCall, OldAnswer};
 pub use route::{Candidate, Choice, Route, Tried};
 
 use super::instance::{BreakerChange, CallTotals, Instance};
@@ -59,8 +62,8 @@ pub struct Entry {
     pub way_back: Option<WayBack>,
     /// The running instance and the generation of its library.
     pub serving: Option<(Arc<Instance>, u64)>,
-    /// A new version that gets a share of its calls.
-    pub beside: Option<Arc<Canary>>,
+    /// A new version that gets a share of its calls, or of what is mirrored of them.
+    pub beside: Option<Arc<Beside>>,
     /// The update that is under way, and when the time of its step is over.
     pub rollout: Option<(RolloutView, Option<Monotonic>)>,
     /// Builds of the plugin that are not tried again by themselves.

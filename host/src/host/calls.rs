@@ -1,7 +1,7 @@
 //! Calling a capability: who serves it, and what comes back.
 
 use super::attempts::Attempts;
-use super::{Host, error_hint};
+use super::{Host, error_hint, mirrored};
 use extman_model::clock::{self, Monotonic};
 use extman_model::control::{FrameReader, Invocation, Invoked, InvokedStream};
 use extman_model::{CallError, ErrorKind, Lifecycle, Reply, RequestExtras};
@@ -227,6 +227,8 @@ impl Host {
         (mut chosen, ended): (Admitted, Result<Reply, CallFailure>),
         (capability, body): (&str, &[u8]),
     ) -> Result<Invoked, CallError> {
+        let copy = mirrored::copy_attached(&chosen.candidate, capability, body);
+        let ended = mirrored::offer(copy, ended);
         match self.note_end(&mut chosen, ended, false) {
             Ok(reply) => Ok(attempts.answered(&chosen, reply)),
             Err(failure) => {
@@ -272,13 +274,17 @@ impl Host {
                     || instance.is_crowded()
             };
             let spare = (may_go_on && may_move()).then(|| call.clone());
+            let is_unary = stream.is_none();
+            let copy = is_unary
+                .then(|| mirrored::copy(&chosen.candidate, &call))
+                .flatten();
             let next = match instance.invoke_if_open(call, stream.clone()).await {
                 Err(turned_away) => {
                     let error = not_serving(&chosen.candidate.entry);
                     attempts.turned_away(&chosen.candidate, error);
                     turned_away
                 }
-                Ok(ended) => match self.note_end(&mut chosen, ended, stream.is_some()) {
+                Ok(ended) => match self.note_end(&mut chosen, mirrored::offer(copy, ended), !is_unary) {
                     Ok(reply) => return Ok(attempts.answered(&chosen, reply)),
                     Err(failure) => {
                         let goes_on = self.goes_on(&chosen, &failure, &target.capability);
@@ -492,6 +498,8 @@ pub(super) struct Target {
     pub(super) instance: Option<String>,
     /// The instance that calls, if one does: then only what it requires serves.
     pub(super) caller: Option<Caller>,
+    /// Made in a mirrored call: only what may be called a second time serves.
+    pub(super) is_mirrored: bool,
 }
 
 impl Target {
@@ -500,12 +508,14 @@ impl Target {
             capability: capability.to_owned(),
             instance: None,
             caller: None,
+            is_mirrored: false,
         }
     }
 
-    fn fits(&self, entry: &Entry) -> bool {
+    pub(super) fn fits(&self, entry: &Entry) -> bool {
         let caller = self.caller.as_ref();
         caller.is_none_or(|caller| caller.may_call(&self.capability, entry.plugin.manifest()))
+            && (!self.is_mirrored || mirrored::may_call(entry, &self.capability))
     }
 
     /// Whoever serves, or its new version, if the call is one of that one's share.
@@ -609,6 +619,7 @@ fn split(invocation: Invocation) -> (Target, Call) {
         capability: invocation.capability.clone(),
         instance: invocation.instance,
         caller: None,
+        is_mirrored: false,
     };
     let call = Call {
         capability: invocation.capability,

@@ -17,6 +17,7 @@ mod health;
 mod history;
 mod inputs;
 mod maintenance;
+mod mirrored;
 mod nested;
 mod probe;
 mod process;

@@ -85,11 +85,27 @@ impl Host {
         stream: Option<Arc<Frames>>,
     ) -> Result<Answered, NoAnswer> {
         self.is_called_rightly(&caller, &call.capability)?;
+        let mirrored = call.chain.clone().filter(|chain| chain.is_mirrored());
         let target = Target {
             capability: call.capability.clone(),
             instance: None,
             caller: Some(caller),
+            is_mirrored: mirrored.is_some(),
         };
+        if let Some(chain) = mirrored
+            && !self
+                .snapshot()
+                .offering(&target.capability)
+                .any(|entry| target.fits(&entry))
+        {
+            chain.curtail();
+            let text = format!(
+                "a mirrored call makes none of {}: of those that offer it, none declares it idempotent and has no limits",
+                target.capability
+            );
+            let error = CallError::new(ErrorKind::FailedPrecondition, text);
+            return Err(NoAnswer::Failed(error));
+        }
         let mut attempts = Attempts::default();
         let served = self.serve_nested(target, call, stream, Held::BySchema, &mut attempts);
         match served.await {

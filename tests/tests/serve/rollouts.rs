@@ -1,6 +1,7 @@
 //! Updates that are judged: a newer version gets its calls step by step, beside the one that serves, and one that is worse is taken back.
 
 mod chosen;
+mod mirrored;
 
 use crate::answers::{Answers, plugin};
 use crate::served::Place;

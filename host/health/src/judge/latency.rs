@@ -114,6 +114,11 @@ impl Latencies {
         self.log_value() >= LOG_LEANS
     }
 
+    /// What was observed so far excludes nothing.
+    pub fn forget_what_is_bearable(&mut self) {
+        self.bearable = EProcess::new(TILTS);
+    }
+
     /// Whether what can't be borne is excluded.
     pub fn is_bearable(&self, log_needed: f64) -> bool {
         self.bearable.log_value() >= log_needed

@@ -11,6 +11,8 @@
 //!   the whole update, however often somebody looks (`e_process`).
 //! * **Good** needs evidence too: that a difference above the upper bound is excluded. What is asked for grows with what is at stake ([`Aim`]).
 //! * Whatever is neither is **not enough evidence**, with what is lacking. Silence is no evidence, for or against.
+//! * **Mirrored calls** were made of both versions, and only the baseline's answer was given to anybody. They are evidence against the candidate and
+//!   never for it: good are the calls that it answered itself.
 //!
 //! The one thing that needs no statistics is a panic: where the baseline has had none, one is enough.
 //!
@@ -83,6 +85,10 @@ pub struct Judge {
     candidate_calls: u64,
     /// Panics of each side in all.
     panicked: (u64, u64),
+    /// Calls that were made of both.
+    mirrored: u64,
+    /// There were some since the last step began.
+    is_mirroring: bool,
 }
 
 impl Judge {
@@ -101,6 +107,8 @@ impl Judge {
             step: (0, 0),
             candidate_calls: 0,
             panicked: (0, 0),
+            mirrored: 0,
+            is_mirroring: false,
         }
     }
 
@@ -112,38 +120,76 @@ impl Judge {
         self.checks.begin_step();
         self.panics.begin_step();
         self.latencies.begin_step(&self.policy);
+        if std::mem::take(&mut self.is_mirroring) {
+            self.errors.forget_what_is_bearable();
+            self.latencies.forget_what_is_bearable();
+        }
     }
 
     /// What both sides did in an interval that lasted so long. Intervals in which the host itself stood still are left out.
     pub fn observe(&mut self, lasted: Duration, candidate: &Side, baseline: &Side) {
-        let policy = &self.policy;
-        let both = |of: fn(&Side) -> Failures| Both {
-            candidate: of(candidate),
-            baseline: of(baseline),
-        };
-        self.is_baseline_checked |= baseline.checks.is_some();
-        self.checks.observe(checks(candidate, baseline));
-        self.heaps
-            .observe(lasted, candidate.heap_bytes, baseline.heap_bytes, policy);
+        self.observe_states(lasted, candidate, baseline);
         self.candidate_calls = self.candidate_calls.saturating_add(candidate.calls.of);
-        self.panicked.0 = self.panicked.0.saturating_add(candidate.panics);
-        self.panicked.1 = self.panicked.1.saturating_add(baseline.panics);
+        self.count_panics(candidate, baseline);
         self.step.0 = self.step.0.saturating_add(candidate.calls.of);
         self.step.1 = self.step.1.saturating_add(baseline.calls.of);
         if self.aim == Aim::Settle {
             // The baseline ends what it had begun: that is no comparison.
             let (calls, latencies) = (candidate.calls, &candidate.latencies);
-            return self.record.observe_candidate(lasted, calls, latencies, policy);
+            return self
+                .record
+                .observe_candidate(lasted, calls, latencies, &self.policy);
         }
         self.record
             .observe_baseline(lasted, baseline.calls, &baseline.latencies);
+        self.compare(candidate, baseline);
+    }
+
+    /// The same of an interval before the first step, and what came in it of calls that were made of both: `mirrored`, the candidate's side of them and
+    /// the baseline's. Of each pair of calls one is the candidate's; what both have in common, the input above all, makes no evidence, since one call is
+    /// taken of each run of two, as `e_process` has it.
+    pub fn observe_mirrored(
+        &mut self,
+        lasted: Duration,
+        (candidate, baseline): (&Side, &Side),
+        mirrored: (&Side, &Side),
+    ) {
+        self.observe_states(lasted, candidate, baseline);
+        self.record
+            .observe_baseline(lasted, baseline.calls, &baseline.latencies);
+        let (candidate, baseline) = mirrored;
+        self.is_mirroring = true;
+        self.mirrored = self.mirrored.saturating_add(candidate.calls.of);
+        self.count_panics(candidate, baseline);
+        self.compare(candidate, baseline);
+    }
+
+    /// How they are, whatever they are called for.
+    fn observe_states(&mut self, lasted: Duration, candidate: &Side, baseline: &Side) {
+        self.is_baseline_checked |= baseline.checks.is_some();
+        self.checks.observe(checks(candidate, baseline));
+        let (candidate, baseline) = (candidate.heap_bytes, baseline.heap_bytes);
+        self.heaps.observe(lasted, candidate, baseline, &self.policy);
+    }
+
+    fn count_panics(&mut self, candidate: &Side, baseline: &Side) {
+        self.panicked.0 = self.panicked.0.saturating_add(candidate.panics);
+        self.panicked.1 = self.panicked.1.saturating_add(baseline.panics);
+    }
+
+    /// What both did in the same time.
+    fn compare(&mut self, candidate: &Side, baseline: &Side) {
+        let both = |of: fn(&Side) -> Failures| Both {
+            candidate: of(candidate),
+            baseline: of(baseline),
+        };
         self.errors.observe(both(|side| side.calls));
         self.panics.observe(both(|side| Failures {
             failed: side.panics,
             of: side.calls.of,
         }));
         self.latencies
-            .observe(&candidate.latencies, &baseline.latencies, policy);
+            .observe(&candidate.latencies, &baseline.latencies, &self.policy);
     }
 
     /// What all that was observed comes to.
@@ -165,7 +211,7 @@ impl Judge {
         let panics = match self.panicked {
             (0, _) => None,
             (failed, 0) => {
-                let of = self.candidate_calls.max(failed);
+                let of = self.candidate_calls.saturating_add(self.mirrored).max(failed);
                 Some((Failures { failed, of }, Failures::default()))
             }
             _ => worse(&self.panics, 0.0),

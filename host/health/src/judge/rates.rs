@@ -111,6 +111,11 @@ impl Rates {
         self.worse.log_value() >= LOG_LEANS
     }
 
+    /// What was observed so far excludes no difference.
+    pub fn forget_what_is_bearable(&mut self) {
+        self.bearable = self.bearable.map(|bearable| Bearable::new(bearable.difference));
+    }
+
     /// Whether a difference that can't be borne is excluded.
     pub fn is_bearable(&self, log_needed: f64) -> bool {
         self.bearable

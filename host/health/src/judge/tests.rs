@@ -175,6 +175,71 @@ fn version_that_can_t_bear_all_calls_is_found_in_probation() {
     }
 }
 
+/// A judge of a candidate of which so many mirrored calls have failed, pair by pair with the baseline's.
+fn mirrored(pairs: u64, candidate_failed: u64, baseline_failed: u64, factor: f64) -> Judge {
+    let mut judge = Judge::new(JudgePolicy::default());
+    for _ in 0..pairs / 10 {
+        let failed = |failed: u64| failed * 10 / pairs;
+        let of_candidate = side(10, failed(candidate_failed), factor);
+        let of_baseline = side(10, failed(baseline_failed), 1.0);
+        // What else the baseline is called for is faster.
+        let both = (&Side::default(), &side(750, 0, 0.01));
+        judge.observe_mirrored(TEN, both, (&of_candidate, &of_baseline));
+    }
+    judge
+}
+
+#[test]
+fn mirrored_calls_make_worse_as_others_do() {
+    assert_eq!(
+        mirrored(20, 20, 0, 1.0).verdict().to_string(),
+        "worse: 100.0 % of 20 calls failed, none of 20 of the version before"
+    );
+    let slower = mirrored(400, 0, 0, 2.0).verdict();
+    assert_eq!(measure(&slower), Some(Measure::Latency), "{slower}");
+    let mut panics = side(10, 1, 1.0);
+    panics.panics = 1;
+    let mut judge = Judge::new(JudgePolicy::default());
+    let both = (&Side::default(), &side(75, 0, 1.0));
+    judge.observe_mirrored(TEN, both, (&panics, &side(10, 0, 1.0)));
+    assert_eq!(
+        judge.verdict().to_string(),
+        "worse: 10.0 % of 10 calls panicked, none of the version before"
+    );
+    // What fails in both is the input's fault.
+    assert_eq!(measure(&mirrored(400, 400, 400, 1.0).verdict()), None);
+    // And what is as fast as before is not slow beside other calls.
+    assert_eq!(measure(&mirrored(4_000, 0, 0, 1.0).verdict()), None);
+    // Evidence goes on in the steps.
+    let mut judge = mirrored(10, 5, 0, 1.0);
+    assert_eq!(measure(&judge.verdict()), None);
+    judge.begin_step(Aim::Widen);
+    observe(&mut judge, 4, &side(10, 5, 1.0), &side(90, 0, 1.0));
+    assert_eq!(measure(&judge.verdict()), Some(Measure::Errors));
+}
+
+#[test]
+fn mirrored_calls_make_nothing_good() {
+    let after = |pairs| {
+        let mut judge = mirrored(pairs, 0, 0, 1.0);
+        for aim in [Aim::Widen, Aim::Switch] {
+            judge.begin_step(aim);
+            observe(&mut judge, 1, &side(60, 0, 1.0), &side(60, 0, 1.0));
+        }
+        judge
+    };
+    let (mut without, mut with) = (after(0), after(10_000));
+    let Verdict::NotEnough(lacks) = with.verdict() else {
+        panic!("{}", with.verdict());
+    };
+    assert_eq!(Verdict::NotEnough(lacks), without.verdict());
+    for judge in [&mut without, &mut with] {
+        judge.begin_step(Aim::Settle);
+    }
+    let calls = |judge: &Judge| judge.lacks().find(|lack| matches!(lack, Lack::Calls { .. }));
+    assert_eq!(calls(&with), calls(&without));
+}
+
 #[test]
 fn looking_changes_nothing() {
     let (mut watched, mut unwatched) = (judge(), judge());

@@ -18,6 +18,7 @@
 //! * **Worse and down act in each phase and while paused.** Silence acts in none: a step without evidence holds, with both generations loaded,
 //!   until there is evidence or an operator promotes or aborts.
 //! * **At most two generations are live**: the next update begins when this one is over.
+//! * **A warm-up ends with the last mirrored call** that is waited for, where calls are mirrored: that is its driver's, and no phase of its own.
 //! * **What was taken back is not tried again by itself**, unless another version has overtaken it: whoever drives this writes that down.
 //!
 //! Everything else that waits has a limit with whoever carries it out: a start, a warm-up, a stop. When the instance is stopped or the host
@@ -46,6 +47,14 @@ pub struct RolloutPolicy {
     pub probation_ms: u64,
     /// Milliseconds within which the new version, once it has started, has to be ready. Default: 60000.
     pub warm_up_ms: u64,
+    /// The share of the calls, in percent, that are mirrored before the new version gets any: once the old version has answered, the call is made a
+    /// second time, on the new one, and what that answers is compared and thrown away. Only calls of capabilities that both versions declare
+    /// `idempotent`. 0: none. Default: 0.
+    pub mirror_percent: u8,
+    /// Mirrored calls after which the new version gets its first calls. Default: 100.
+    pub mirror_calls: u64,
+    /// Milliseconds after which it gets them though fewer were mirrored. Default: 60000.
+    pub mirror_ms: u64,
     /// When a version is worse, and what has to be shown before it is good.
     pub judge: JudgePolicy,
 }
@@ -58,6 +67,9 @@ impl Default for RolloutPolicy {
             step_ms: 300_000,
             probation_ms: 600_000,
             warm_up_ms: 60_000,
+            mirror_percent: 0,
+            mirror_calls: 100,
+            mirror_ms: 60_000,
             judge: JudgePolicy::default(),
         }
     }
@@ -71,6 +83,9 @@ impl RolloutPolicy {
             ("step_ms", self.step_ms, 0, DAY_MS),
             ("probation_ms", self.probation_ms, 0, DAY_MS),
             ("warm_up_ms", self.warm_up_ms, 10, DAY_MS),
+            ("mirror_percent", u64::from(self.mirror_percent), 0, 100),
+            ("mirror_calls", self.mirror_calls, 1, 1_000_000),
+            ("mirror_ms", self.mirror_ms, 10, DAY_MS),
         ];
         let percents = self.canary_percent.iter();
         spans

@@ -305,13 +305,42 @@ impl Instance {
             return Err(call);
         }
         let counted = counted.let_in();
+        let CameTo {
+            result,
+            is_excused,
+            is_refused,
+            is_own,
+        } = self.come_to(call, stream, Some(&self.metrics)).await;
+        counted.end(result.as_ref().err(), is_excused);
+        Ok(result.map_err(|error| match is_refused {
+            true => CallFailure::refused(error),
+            false => CallFailure::entered(error, is_excused, is_own),
+        }))
+    }
+
+    /// Makes a mirrored call, for which nobody waits and which counts as nobody's. `None` if what came of it says nothing of the plugin: it was not
+    /// entered, or has passed on what another one said.
+    pub(crate) async fn invoke_mirrored(&self, call: Call) -> Option<Result<Reply, CallError>> {
+        self.admit().ok()?;
+        let came_to = self.come_to(call, None, None).await;
+        let says_nothing = came_to.is_excused || came_to.is_refused;
+        (came_to.result.is_ok() || !says_nothing).then_some(came_to.result)
+    }
+
+    /// Has a call served that was let in, and its time counted.
+    async fn come_to(
+        &self,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+        counted: Option<&Arc<CallMetrics>>,
+    ) -> CameTo {
         let reader = Reader::new(
             stream.clone(),
             call.timeout.unwrap_or(self.settings.call_timeout()),
         );
         let returned = match self.is_async(&call.capability) {
-            true => self.hand_over(call, stream).await,
-            false => self.invoke_on_lane(call, stream).await,
+            true => self.hand_over(call, stream, counted).await,
+            false => self.invoke_on_lane(call, stream, counted).await,
         };
         // Then its plugin was never entered.
         let is_excused = match &returned {
@@ -327,18 +356,24 @@ impl Instance {
         let result = result.map_err(|error| self.redacted(error));
         let failure = result.as_ref().err();
         let is_excused = is_excused || failure.is_some_and(|failure| reader.explains(failure));
-        counted.end(failure, is_excused);
-        Ok(result.map_err(|error| match is_refused {
-            true => CallFailure::refused(error),
-            false => CallFailure::entered(error, is_excused, is_own),
-        }))
+        CameTo {
+            result,
+            is_excused,
+            is_refused,
+            is_own,
+        }
     }
 
-    async fn invoke_on_lane(&self, call: Call, stream: Option<Arc<Frames>>) -> Result<Served, DispatchError> {
+    async fn invoke_on_lane(
+        &self,
+        call: Call,
+        stream: Option<Arc<Frames>>,
+        counted: Option<&Arc<CallMetrics>>,
+    ) -> Result<Served, DispatchError> {
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout());
         let work = self.call_work(&call.capability, timeout);
         let deadline = work.deadline;
-        let (plugin, metrics, limits) = (self.plugin.clone(), self.metrics.clone(), self.output_limits());
+        let (plugin, counted, limits) = (self.plugin.clone(), counted.cloned(), self.output_limits());
         let (streams, reader) = (stream.is_some(), stream.clone());
         let pending = PendingCall::open(deadline, stream, limits)
             .in_chain(call.chain.clone())
@@ -347,7 +382,9 @@ impl Instance {
             let input = call.input(streams);
             let times = (clock::monotonic(), deadline);
             serve(&plugin, &context, input, times, |ran, _| {
-                metrics.returned(ran.saturating_sub(held_up(reader.as_ref())));
+                if let Some(counted) = &counted {
+                    counted.returned(ran.saturating_sub(held_up(reader.as_ref())));
+                }
             })
         };
         let priority = Priority::Call(Some(self.concurrency.clone()));
@@ -584,6 +621,17 @@ impl Drop for Reader {
 /// Time in which a plugin waited for its caller to read, which is not its own.
 fn held_up(stream: Option<&Arc<Frames>>) -> Duration {
     stream.map_or(Duration::ZERO, |stream| stream.held_up())
+}
+
+/// What a call came to.
+struct CameTo {
+    result: Result<Reply, CallError>,
+    /// A failure says nothing of the plugin.
+    is_excused: bool,
+    /// The host turned it away: the plugin was never entered.
+    is_refused: bool,
+    /// The plugin has failed it, and says so of itself.
+    is_own: bool,
 }
 
 /// What a call came to once its plugin was entered.

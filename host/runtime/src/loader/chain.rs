@@ -12,6 +12,7 @@ use super::stop::Stop;
 use crate::sync::lock;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{CallError, ErrorKind};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -29,7 +30,15 @@ pub struct Chain {
     outer: Option<Arc<Chain>>,
     depth: usize,
     trace: Vec<(String, String)>,
+    mirrored: Option<Arc<Mirrored>>,
     inner: Mutex<Inner>,
+}
+
+/// What is known of a mirrored call, by all that are made in it.
+#[derive(Debug, Default)]
+struct Mirrored {
+    /// One was not made, since a mirrored call makes none like it.
+    is_curtailed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +99,32 @@ impl Chain {
         Arc::new(Chain::alone(label, metadata))
     }
 
+    /// One that somebody else has made, and that is made a second time.
+    pub(crate) fn mirrored(capability: &str) -> Arc<Chain> {
+        Arc::new(Chain {
+            mirrored: Some(Arc::default()),
+            ..Chain::alone(capability, &[])
+        })
+    }
+
+    /// Whether it is a mirrored call, or was made in one.
+    pub fn is_mirrored(&self) -> bool {
+        self.mirrored.is_some()
+    }
+
+    /// One that it would make is not made, since it is mirrored: whatever comes of it says nothing.
+    pub fn curtail(&self) {
+        if let Some(mirrored) = &self.mirrored {
+            mirrored.is_curtailed.store(true, SeqCst);
+        }
+    }
+
+    /// Whether that was so of it, or of one that was made in it.
+    pub(crate) fn is_curtailed(&self) -> bool {
+        let mirrored = self.mirrored.as_ref();
+        mirrored.is_some_and(|mirrored| mirrored.is_curtailed.load(SeqCst))
+    }
+
     /// How many calls are around it, itself among them.
     pub(super) fn depth(&self) -> usize {
         self.depth
@@ -110,6 +145,7 @@ impl Chain {
         let call = Arc::new(Chain {
             outer: Some(self.clone()),
             depth: self.depth + 1,
+            mirrored: self.mirrored.clone(),
             ..Chain::alone(label, metadata)
         });
         let mut inner = self.lock();
@@ -135,6 +171,7 @@ impl Chain {
             outer: None,
             depth: 1,
             trace: metadata.iter().filter(is_trace).cloned().collect(),
+            mirrored: None,
             inner: Mutex::default(),
         }
     }
@@ -371,6 +408,19 @@ mod tests {
         drop(inner);
         outer.end();
         assert!(outer.begin("b.y", &[], &stop()).is_none());
+    }
+
+    #[test]
+    fn what_a_mirrored_call_could_not_make_is_known_of_it_however_deep_it_was() {
+        let (outer, other) = (Chain::mirrored("a.x"), Chain::outermost("a.x", &[]));
+        let middle = outer.begin("b.y", &[], &stop()).unwrap();
+        let inner = middle.call().begin("c.z", &[], &stop()).unwrap();
+        let plain = other.begin("b.y", &[], &stop()).unwrap();
+        assert!(inner.call().is_mirrored() && !outer.is_curtailed());
+        assert!(!plain.call().is_mirrored());
+        inner.call().curtail();
+        plain.call().curtail();
+        assert!(outer.is_curtailed() && !other.is_curtailed());
     }
 
     #[test]

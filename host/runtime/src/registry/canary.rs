@@ -1,8 +1,16 @@
-//! A new version that gets a share of an instance's calls.
+//! A new version beside the one that serves: it gets a share of the calls, or of what is mirrored of them.
 
-use super::{Candidate, Entry};
+use super::{Candidate, Entry, Mirror};
 use extman_health::rollout::Share;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What a new version gets that is beside the one that serves.
+pub enum Beside {
+    /// A share of the calls.
+    Canary(Canary),
+    /// Calls that are made a second time.
+    Mirror(Mirror),
+}
 
 /// The new version of an instance, beside the one that serves, with its share of the calls.
 pub struct Canary {
@@ -41,11 +49,21 @@ impl Candidate {
         is_untried: impl FnOnce(&Candidate) -> bool,
         fits: impl FnOnce(&Entry) -> bool,
     ) -> Option<&Candidate> {
-        let canary = self.entry.beside.as_ref()?;
+        let Beside::Canary(canary) = self.entry.beside.as_deref()? else {
+            return None;
+        };
         if !is_untried(&canary.candidate) {
             return None;
         }
         let call = canary.calls.fetch_add(1, Relaxed);
         (canary.share.takes(call) && fits(&canary.candidate.entry)).then_some(&canary.candidate)
+    }
+
+    /// What is mirrored of its calls.
+    pub fn mirror(&self) -> Option<&Mirror> {
+        match self.entry.beside.as_deref()? {
+            Beside::Mirror(mirror) => Some(mirror),
+            Beside::Canary(_) => None,
+        }
     }
 }

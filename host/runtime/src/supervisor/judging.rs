@@ -3,6 +3,7 @@
 //! What the history takes is left where it is: counts and latencies are looked at and subtracted. Each side is asked how it is by its own check,
 //! beside the checks that decide how the instance is held to be, and at the same interval.
 
+use super::mirroring::Mirroring;
 use super::requests::{Request, Requests};
 use crate::instance::{CallCounts, Instance};
 use crate::sync::lock;
@@ -79,12 +80,14 @@ pub(super) struct Judging(mpsc::UnboundedSender<Step>);
 type Step = (u32, Aim);
 
 impl Judging {
-    /// Compares `new` with `old` from here on, and reports what comes of it under the new one's generation.
+    /// Compares `new` with `old` from here on, and reports what comes of it under the new one's generation. Calls that are mirrored before the first
+    /// step end the warm-up.
     pub(super) fn begin(
         (name, generation): (Arc<str>, u64),
         (new, old): (&Arc<Instance>, &Arc<Instance>),
         policy: &RolloutPolicy,
         checks: Checks,
+        mirroring: Option<Mirroring>,
         requests: Requests,
     ) -> Self {
         // As many as an update has steps.
@@ -98,6 +101,7 @@ impl Judging {
             looked: clock::monotonic(),
             judge: Judge::new(policy.judge),
             step: 0,
+            mirroring,
             requests,
         };
         tokio::spawn(task.run(received));
@@ -119,7 +123,17 @@ struct Task {
     looked: Monotonic,
     judge: Judge,
     step: u32,
+    /// Calls are mirrored: no step has begun.
+    mirroring: Option<Mirroring>,
     requests: Requests,
+}
+
+/// Goes on with what is mirrored.
+async fn advance(mirroring: &mut Option<Mirroring>) {
+    match mirroring {
+        Some(mirroring) => mirroring.advance().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Task {
@@ -133,15 +147,24 @@ impl Task {
                     let Some((step, aim)) = step else { return };
                     // What came before belongs to the step before.
                     self.observe();
+                    self.mirroring = None;
                     self.judge.begin_step(aim);
                     self.step = step;
                 }
                 _ = looks.tick() => {
+                    // First: the judge has seen all that there is when the warm-up ends.
+                    let is_warm = self.mirroring.as_mut().is_some_and(Mirroring::is_over);
                     self.observe();
                     if !self.report() {
                         return;
                     }
+                    if is_warm {
+                        self.mirroring = None;
+                        let warm = Request::WarmedUp(self.name.clone(), self.generation, Ok(()));
+                        self.requests.make(warm);
+                    }
                 }
+                () = advance(&mut self.mirroring) => {}
             }
         }
     }
@@ -151,9 +174,16 @@ impl Task {
         let lasted = now.since(self.looked);
         self.looked = now;
         let (new, old) = (self.new.since_last(), self.old.since_last());
+        let mirrored = self.mirroring.as_mut().map(Mirroring::take_sides);
         // Where the host itself stood still, nothing is held against anybody.
         if lasted < self.every * 3 + Duration::from_secs(1) {
-            self.judge.observe(lasted, &new, &old);
+            match mirrored {
+                Some((of_new, of_old)) => {
+                    let mirrored = (&of_new, &of_old);
+                    self.judge.observe_mirrored(lasted, (&new, &old), mirrored);
+                }
+                None => self.judge.observe(lasted, &new, &old),
+            }
         }
     }
 
@@ -172,9 +202,15 @@ impl Task {
             name: self.name.clone(),
             generation: self.generation,
             step: self.step,
-            judged: Judged::from(&verdict),
+            judged: match (Judged::from(&verdict), &self.mirroring) {
+                (Judged::Worse(why), Some(_)) => {
+                    Judged::Worse(format!("of mirrored calls, whose answers nobody got: {why}"))
+                }
+                (judged, _) => judged,
+            },
             says,
             because,
+            mirrored: self.mirroring.as_ref().map(|mirroring| mirroring.seen().clone()),
         })
     }
 }

@@ -14,6 +14,7 @@ mod host_trouble;
 mod judging;
 mod kept;
 mod listener;
+mod mirroring;
 mod requests;
 mod residents;
 mod restart;

@@ -9,7 +9,7 @@ use crate::lanes::{LaneObserver, Work};
 use extman_health::rollout::{Judged, RolloutPolicy};
 use extman_intake::{Arrived, VerifiedPlugin};
 use extman_model::clock::Monotonic;
-use extman_model::{JudgeSays, ProbeSettings, RolloutCommand, Verdict, What};
+use extman_model::{JudgeSays, MirroredView, ProbeSettings, RolloutCommand, Verdict, What};
 use semver::Version;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +101,9 @@ pub enum Request {
     /// The write that this event waited for has ended, well or not.
     #[doc(hidden)]
     Written(Box<What>),
+    /// The new version of an update is ready, and calls are to be mirrored to it.
+    #[doc(hidden)]
+    Mirror(Arc<str>, u64),
     /// The new version of an update is ready, or why it is not.
     #[doc(hidden)]
     WarmedUp(Arc<str>, u64, Outcome),
@@ -119,6 +122,8 @@ pub enum Request {
         says: JudgeSays,
         /// Why, a sentence each.
         because: Vec<String>,
+        /// What came of mirrored calls, as long as there are any.
+        mirrored: Option<MirroredView>,
     },
     /// A generation was asked to take a configuration.
     #[doc(hidden)]

@@ -297,6 +297,7 @@ impl Supervisor {
             Request::Update(name, to, reply) => self.update(&name, to, reply),
             Request::RollBack(name, reply) => self.roll_back(&name, reply),
             Request::Written(what) => self.batch.events.push(*what),
+            Request::Mirror(name, generation) => self.mirror(&name, generation),
             Request::WarmedUp(name, generation, outcome) => {
                 self.feed(&name, Input::WarmedUp { generation, outcome });
             }
@@ -307,7 +308,11 @@ impl Supervisor {
                 judged,
                 says,
                 because,
-            } => self.judged(&name, (generation, step), judged, (says, because)),
+                mirrored,
+            } => {
+                self.note_mirrored(&name, generation, mirrored);
+                self.judged(&name, (generation, step), judged, (says, because));
+            }
             Request::AskedToTake(name, generation, outcome) => {
                 self.feed(&name, Input::Configured { generation, outcome });
             }
@@ -710,7 +715,7 @@ impl Record {
                 .actor
                 .serving()
                 .map(|running| (running.instance.clone(), running.module.generation())),
-            beside: self.canary(),
+            beside: self.beside(),
             rollout: self.rollout_view(),
             barred: self.barred.clone(),
             tally: self.totals.clone(),

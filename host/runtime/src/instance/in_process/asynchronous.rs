@@ -1,6 +1,6 @@
 //! Calls that are handed over to the plugin: a lane submits them, and none waits for their end.
 
-use super::{Call, Failure, Instance, Served, held_up, reply};
+use super::{Call, CallMetrics, Failure, Instance, Served, held_up, reply};
 use crate::lanes::Priority;
 use crate::loader::{self, CallContext, Cancelled, Completed, Frames};
 use crate::pending_call::{DispatchError, PendingCall, answer_by, on_its_way};
@@ -23,6 +23,7 @@ impl Instance {
         &self,
         call: Call,
         stream: Option<Arc<Frames>>,
+        counted: Option<&Arc<CallMetrics>>,
     ) -> Result<Served, DispatchError> {
         let reader = stream.clone();
         let timeout = call.timeout.unwrap_or(self.settings.call_timeout());
@@ -65,8 +66,9 @@ impl Instance {
             }
         };
         let ran = clock::monotonic().since(began);
-        self.metrics
-            .returned(ran.saturating_sub(held_up(reader.as_ref())));
+        if let Some(counted) = counted {
+            counted.returned(ran.saturating_sub(held_up(reader.as_ref())));
+        }
         Ok(match completed.failure {
             Some(error) => Err(Failure::of(error, &completed.output)),
             None => Ok(reply(completed.output, completed.usage, ran)),

@@ -4,19 +4,20 @@ use super::super::barred::OfOne;
 use super::super::blueprint::Blueprint;
 use super::super::judging::{self, Checks, Judging};
 use super::super::kept::{Change, OfInstance};
+use super::super::mirroring::Mirroring;
 use super::super::requests::{Outcome, Request, UpdateRequest};
 use super::super::stage::{Build, Input, Loaded};
 use super::super::start::Running;
 use super::{Record, Supervisor, Told, Waiter};
-use crate::registry::{Canary, Candidate, Entry};
+use crate::registry::{Beside, Canary, Candidate, Entry};
 use extman_health::judge::Aim;
 use extman_health::policy::Policy;
 use extman_health::rollout::{Command, Judged, Phase};
 use extman_intake::VerifiedPlugin;
 use extman_model::clock::{self, Monotonic};
 use extman_model::{
-    BarredView, Digest, JudgeSays, Lifecycle, ProbeSettings, RolloutCommand, RolloutPhase, RolloutView,
-    UpdatePolicy, What,
+    BarredView, Digest, JudgeSays, Lifecycle, MirroredView, ProbeSettings, RolloutCommand, RolloutPhase,
+    RolloutView, UpdatePolicy, What,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,10 @@ pub(super) struct Followed {
     since_unix_ms: u64,
     judging: Option<Judging>,
     judgement: Option<(JudgeSays, Vec<String>)>,
-    canary: Option<Arc<Canary>>,
+    beside: Option<Arc<Beside>>,
+    /// Until when calls are mirrored, while they are.
+    mirrors_until: Option<Monotonic>,
+    mirrored: Option<MirroredView>,
 }
 
 fn shown_phase(phase: Phase) -> Option<RolloutPhase> {
@@ -71,28 +75,34 @@ impl Record {
             due_ms: None,
             judgement,
             because: because.unwrap_or_default(),
+            mirrored: self.followed.mirrored.clone(),
         };
-        Some((view, rollout.due()))
+        Some((view, rollout.due().or(self.followed.mirrors_until)))
     }
 
-    /// The new version, as long as it gets a share of the calls.
-    pub(super) fn canary(&self) -> Option<Arc<Canary>> {
-        self.followed.canary.clone()
+    /// The new version, as long as it gets a share of the calls or has calls mirrored.
+    pub(super) fn beside(&self) -> Option<Arc<Beside>> {
+        self.followed.beside.clone()
     }
 
     /// Follows where the update is now; the event, if that is elsewhere than before.
     fn follow_rollout(&mut self) -> Option<What> {
         let view = self.rollout_view().map(|(view, _)| view);
-        self.follow_canary();
+        self.follow_beside();
         if self.actor.compared().is_none() {
             (self.followed.judging, self.followed.judgement) = (None, None);
         }
         let at = view.as_ref().map(|view| (view.phase, view.percent));
-        if std::mem::replace(&mut self.followed.at, at) == at {
+        let before = std::mem::replace(&mut self.followed.at, at);
+        if before == at {
             return None;
         }
         self.followed.since_unix_ms = clock::unix_ms(clock::wall());
         self.followed.judgement = None;
+        // It is told of as long as its update lasts.
+        let was_warming_up = before.is_some_and(|(phase, _)| phase == RolloutPhase::WarmingUp);
+        let is_of_before = !at.is_some_and(|(phase, _)| phase != RolloutPhase::Loading);
+        self.followed.mirrored.take_if(|_| is_of_before);
         let view = view?;
         Some(What::RolloutMoved {
             name: self.name.to_string(),
@@ -100,22 +110,42 @@ impl Record {
             to: view.to,
             phase: view.phase,
             percent: view.percent,
+            mirrored: view.mirrored.filter(|_| was_warming_up),
         })
     }
 
-    fn follow_canary(&mut self) {
+    fn follow_beside(&mut self) {
         let rollout = self.actor.rollout();
+        if !rollout
+            .as_ref()
+            .is_some_and(|rollout| is_warming_up(rollout.phase))
+        {
+            self.followed.mirrors_until = None;
+        }
+        if self.followed.mirrors_until.is_some() {
+            return;
+        }
         let share = rollout.map(|rollout| rollout.share);
         let share = share.filter(|share| (1..100).contains(&share.as_percent()));
-        let Some(((new, _), share)) = self.actor.compared().zip(share) else {
-            self.followed.canary = None;
+        let Some((candidate, share)) = self.candidate().zip(share) else {
+            self.followed.beside = None;
             return;
         };
-        let before = self.followed.canary.as_deref();
-        let is_it = |canary: &Canary| canary.generation() == new.generation() && canary.share() == share;
+        let before = match self.followed.beside.as_deref() {
+            Some(Beside::Canary(before)) => Some(before),
+            _ => None,
+        };
+        let is_it = |canary: &Canary| canary.generation() == candidate.generation && canary.share() == share;
         if before.is_some_and(is_it) {
             return;
         }
+        let canary = Canary::new(candidate, share, before);
+        self.followed.beside = Some(Arc::new(Beside::Canary(canary)));
+    }
+
+    /// The new version, while both are loaded.
+    fn candidate(&self) -> Option<Candidate> {
+        let (new, _) = self.actor.compared()?;
         let entry = Entry {
             plugin: new.build().plugin.clone(),
             config: new.build().config.clone(),
@@ -124,13 +154,17 @@ impl Record {
             rollout: None,
             ..self.entry()
         };
-        let candidate = Candidate {
+        Some(Candidate {
             entry: Arc::new(entry),
             instance: new.instance.clone(),
             generation: new.generation(),
-        };
-        self.followed.canary = Some(Arc::new(Canary::new(candidate, share, before)));
+        })
     }
+}
+
+/// Whether the new version is not known to be ready.
+fn is_warming_up(phase: Phase) -> bool {
+    phase == Phase::WarmingUp { ready: false }
 }
 
 /// How an instance is asked how it is while it is compared.
@@ -161,10 +195,55 @@ impl Supervisor {
         let (checks, within) = (checks(new, self.probe), Duration::from_millis(policy.warm_up_ms));
         let (instance, generation) = (new.instance.clone(), new.generation());
         let (name, requests) = (name.clone(), self.requests.clone());
+        let mirrors = policy.mirror_percent > 0;
         tokio::spawn(async move {
             let outcome = judging::warm_up(instance, checks, within).await;
-            requests.make(Request::WarmedUp(name, generation, outcome));
+            requests.make(match outcome.is_ok() && mirrors {
+                true => Request::Mirror(name, generation),
+                false => Request::WarmedUp(name, generation, outcome),
+            });
         });
+    }
+
+    /// The new version of an update is ready: before it gets calls of its own, it is judged by what is mirrored of the old one's, if that can be.
+    pub(super) fn mirror(&mut self, name: &Arc<str>, generation: u64) {
+        let Some(record) = self.instances.get_mut(name) else {
+            return;
+        };
+        let is_awaited = |record: &Record| is_warming_up(record.actor.rollout()?.phase).then_some(());
+        let candidate = record.candidate().filter(|new| new.generation == generation);
+        let Some((candidate, ())) = candidate.zip(is_awaited(record)) else {
+            return;
+        };
+        let Some(((new, old), policy)) = record.actor.compared().zip(record.actor.rollout_policy()) else {
+            return;
+        };
+        let begun = Mirroring::begin(&candidate, &record.entry(), policy, self.requests.clone());
+        let Some((beside, mirroring)) = begun else {
+            let outcome = Ok(());
+            return self.feed(name, Input::WarmedUp { generation, outcome });
+        };
+        let followed = (mirroring.due(), mirroring.seen().clone());
+        let of = (name.clone(), generation);
+        let both = (&new.instance, &old.instance);
+        let checks = checks(new, self.probe);
+        let judging = Judging::begin(of, both, policy, checks, Some(mirroring), self.requests.clone());
+        record.followed.judging = Some(judging);
+        record.followed.mirrors_until = Some(followed.0);
+        record.followed.mirrored = Some(followed.1);
+        record.followed.beside = Some(Arc::new(beside));
+        self.batch.changed.insert(name.clone());
+    }
+
+    /// What came of mirrored calls so far.
+    pub(super) fn note_mirrored(&mut self, name: &str, generation: u64, mirrored: Option<MirroredView>) {
+        if let Some(record) = self.instances.get_mut(name)
+            && let Some((new, _)) = record.actor.compared()
+            && new.generation() == generation
+            && record.followed.mirrors_until.is_some()
+        {
+            record.followed.mirrored = mirrored.or(record.followed.mirrored.take());
+        }
     }
 
     pub(super) fn judge(&mut self, name: &Arc<str>, step: (u32, Aim)) {
@@ -177,7 +256,8 @@ impl Supervisor {
         let begin = || {
             let of = (name.clone(), new.generation());
             let both = (&new.instance, &old.instance);
-            Judging::begin(of, both, policy, checks(new, self.probe), self.requests.clone())
+            let checks = checks(new, self.probe);
+            Judging::begin(of, both, policy, checks, None, self.requests.clone())
         };
         record.followed.judging.get_or_insert_with(begin).begin_step(step);
     }
@@ -195,7 +275,9 @@ impl Supervisor {
                 .compared()
                 .is_some_and(|(new, _)| new.generation() == generation)
         {
-            record.followed.judgement = Some(judgement);
+            // While calls are mirrored it is not the judge that the next step waits for.
+            let is_step = record.followed.mirrors_until.is_none();
+            record.followed.judgement = is_step.then_some(judgement);
             let input = Input::Judged {
                 generation,
                 step,
@@ -521,11 +603,24 @@ impl Supervisor {
             RolloutCommand::Promote => Command::Promote,
             RolloutCommand::Abort => Command::Abort,
         };
+        if is_promoted {
+            self.end_mirroring(name);
+        }
         self.command(name, reply, |reply| Input::Rollout(reply, command));
         if is_promoted && self.serves_unsettled(name) {
             let change = self.chosen.promote(name);
             self.write_if(change);
             self.answer_once_kept(answered);
+        }
+    }
+
+    /// Nothing more is mirrored to the new version of an update: it is as if the time for that were over.
+    fn end_mirroring(&mut self, name: &str) {
+        let record = self.instances.get(name);
+        let record = record.filter(|record| record.followed.mirrors_until.is_some());
+        if let Some((new, _)) = record.and_then(|record| record.actor.compared()) {
+            let (generation, outcome) = (new.generation(), Ok(()));
+            self.feed(name, Input::WarmedUp { generation, outcome });
         }
     }
 
