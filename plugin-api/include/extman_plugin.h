@@ -915,8 +915,8 @@ typedef uint64_t ExtmanOutgoingToken;
  * Calling capabilities of other plugins: the host's `EXTMAN_EXTENSION_CALL`. A plugin may call what its manifest requires (`[[requires]]`, by
  * capability or by plugin), in the versions that it requires, and never itself; which instance serves is the host's choice as for any
  * call. The request's `call` names the call or the step that this one is made in; 0 for none. That one's deadline, cancellation and trace
- * context (`traceparent`, `tracestate`) are handed on. It goes on to count against the concurrency limit of its plugin: a nested call that
- * comes back to a plugin whose limit is reached waits until its deadline. Calls are nested eight deep at most.
+ * context (`traceparent`, `tracestate`) are handed on. That call keeps counting against the concurrency limit of its instance: a nested
+ * call that comes back to an instance whose limit is reached waits until its deadline. Calls are nested eight deep at most.
  *
  * A call from `create`, where nothing is there yet to receive an answer, or from `check`, which is to tell how this instance is and not
  * how others are, is answered with `EXTMAN_STATUS_FAILED_PRECONDITION`.

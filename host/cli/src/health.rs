@@ -244,10 +244,12 @@ pub(super) fn render(health: &HealthAnswer, look: &Look, layout: Layout) -> Stri
     if !health.components.is_empty() {
         about_host.push(components(&health.components, look));
     }
-    about_host.extend(health.config.as_ref().map(|config| not_in_force(config, look)));
+    let not_in_force = health.config.as_ref().map(|config| not_in_force(config, look));
+    about_host.extend(not_in_force.clone());
     about_host.extend(lost(&health.history).map(|text| wrap(&format!("history: {text}"), look.width, 0)));
     let crashed = crashed(&health.crashes, look);
-    let alongside = ALONGSIDE + crashed.lines().count() + usize::from(!crashed.is_empty());
+    let lines = |text: &str| text.lines().count() + usize::from(!text.is_empty());
+    let alongside = ALONGSIDE + lines(&crashed) + lines(&not_in_force.unwrap_or_default());
     let away = layout
         .scrolls
         .is_some_and(|lines| table.lines().count() + alongside > lines);
@@ -362,6 +364,12 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
             }
         }
         told.extend(calls(plugin));
+        // Of one that is sick it stands beside the reason.
+        let breaker = plugin
+            .breaker
+            .as_ref()
+            .filter(|_| is_well(plugin) && !health.left_out);
+        told.extend(breaker.map(list::breaker));
         told.extend(taken_back(plugin, look));
         let obstacle = health.deep.as_ref().and_then(|deep| deep.obstacle.as_deref());
         told.extend(obstacle.map(|why| format!("no deep checks are made: {why}")));
@@ -377,7 +385,9 @@ fn reasons(health: &HealthAnswer, cut: &[bool], away: bool, look: &Look, room: u
     let more = lines.len() - shown;
     lines.truncate(shown);
     if more > 0 {
-        lines.push(format!("… and {more} more, in the rows above"));
+        lines.push(format!(
+            "… and {more} more, in the rows above and in `extman health NAME`"
+        ));
     }
     lines.join("\n")
 }
@@ -451,12 +461,22 @@ fn told_together(all: &[&PluginHealth], look: &Look) -> String {
         names.pop().unwrap_or_default()
     };
     let health = &all[0].health;
+    let next_try = |plugin: &&&PluginHealth| {
+        let way = plugin.health.way_back.as_ref();
+        way.and_then(|way| way.next_try_unix_ms)
+    };
+    let first_back = all
+        .iter()
+        .filter(|plugin| next_try(plugin).is_some())
+        .min_by_key(next_try);
+    let follows = first_back.map(|first| format!("; first {}{}", first.name, what_follows(first, look)));
     let text = format!(
-        "{} plugins are {}, for {range}: {}: {} and {last}",
+        "{} plugins are {}, for {range}: {}: {} and {last}{}",
         all.len(),
         health.judged.health.as_str(),
         health.reason,
-        names.join(", ")
+        names.join(", "),
+        follows.unwrap_or_default()
     );
     wrap(&text, look.width, 0)
 }
@@ -508,7 +528,8 @@ fn calls(plugin: &PluginHealth) -> Option<String> {
             duration::lasted(timeout_ms)
         ));
     }
-    let usual_ns = value("call_p95_usual")?;
+    // A few calls say nothing of how long they usually take.
+    let usual_ns = value("call_p95_usual").filter(|_| is_recent && calls >= CALLS_MIN)?;
     let is_slow = p95_ns >= usual_ns.saturating_mul(SLOWER) && p95_ns - usual_ns >= SLOWER_MIN_NS;
     is_slow.then(|| format!("{slow}, usually {}", duration::short(usual_ns)))
 }

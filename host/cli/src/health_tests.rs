@@ -606,18 +606,22 @@ fn what_flaps_says_since_when() {
 
 #[test]
 fn calls_that_take_many_times_as_long_as_before_are_told_however_long_they_may_take() {
-    let slow = |p95_ms: u64, usual_ms: u64| {
+    let slow_of = |calls: u64, p95_ms: u64, usual_ms: u64| {
         let text = with_figures(json!([
             figure("calls", 1000, "count"),
+            figure("calls_5min", calls, "count"),
+            figure("calls_failed_5min", 0, "count"),
             figure("call_p95_5min", p95_ms * 1_000_000, "ns"),
             figure("call_p95_usual", usual_ms * 1_000_000, "ns"),
             figure("call_timeout", 30_000, "ms"),
         ]));
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     };
+    let slow = |p95_ms, usual_ms| slow_of(20, p95_ms, usual_ms);
     let told = "lang: its calls are slow: p95 600 ms in the last five minutes, usually 3.0 ms";
     assert!(slow(600, 3).contains(told), "{}", slow(600, 3));
     assert!(!slow(600, 201).contains("slow"), "less than three times as long");
+    assert!(!slow_of(1, 600, 3).contains("slow"), "one call");
     assert!(
         !slow(9, 1).contains("slow"),
         "nobody waits for a few milliseconds"

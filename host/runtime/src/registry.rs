@@ -238,7 +238,8 @@ impl Registry {
     /// Publishes what a breaker has become, with `changing` held. Of two calls that change it at once the later change may come first, so that what is
     /// published is what is so now.
     fn publish_breaker(&self, name: &str, instance: &Instance) {
-        if let (Some(listener), Some(news)) = (self.breaker_listener.get(), instance.breaker().take_news()) {
+        let news = instance.breaker().take_news(clock::monotonic());
+        if let (Some(listener), Some(news)) = (self.breaker_listener.get(), news) {
             listener(name, news);
         }
     }
@@ -608,7 +609,7 @@ impl Snapshot {
 }
 
 impl Entry {
-    fn is_served_by(&self, instance: &Arc<Instance>) -> bool {
+    pub(crate) fn is_served_by(&self, instance: &Arc<Instance>) -> bool {
         let serving = self.serving.as_ref();
         serving.is_some_and(|(serving, _)| Arc::ptr_eq(serving, instance))
     }

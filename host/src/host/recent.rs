@@ -26,8 +26,8 @@ pub(super) struct RecentCalls(Mutex<HashMap<Arc<str>, Minutes>>);
 #[derive(Default)]
 struct Minutes {
     recent: VecDeque<Minute>,
-    /// When each of those before began, and the p95 of its calls.
-    before: VecDeque<(u64, u64)>,
+    /// The number of each minute before those, and the p95 of its calls in microseconds.
+    before: VecDeque<(u32, u32)>,
 }
 
 /// A whole minute, the newest last.
@@ -118,7 +118,7 @@ impl Minutes {
         {
             self.put_before(&oldest);
         }
-        self.before.retain(|(from, _)| is_before(*from, now_unix_ms));
+        self.before.retain(|(number, _)| is_before(*number, now_unix_ms));
     }
 
     fn put_before(&mut self, minute: &Minute) {
@@ -129,8 +129,9 @@ impl Minutes {
             .latency
             .quantile(0.95)
             .filter(|_| minute.calls >= CALLS_MIN);
-        self.before
-            .extend(p95.map(|p95| (minute.from_unix_ms, nanos(p95))));
+        let (number, micros) = (minute.from_unix_ms / MINUTE_MS, p95.map(|p95| p95.as_micros()));
+        let micros = micros.map(|micros| u32::try_from(micros).unwrap_or(u32::MAX));
+        self.before.extend(micros.map(|micros| (number as u32, micros)));
     }
 
     /// The p95 of a minute of which half of the others were quicker: some slow minutes hide nothing.
@@ -138,18 +139,19 @@ impl Minutes {
         let before = self
             .before
             .iter()
-            .filter(|(from, _)| is_before(*from, now_unix_ms));
-        let mut all: Vec<u64> = before.map(|(_, p95_ns)| *p95_ns).collect();
+            .filter(|(number, _)| is_before(*number, now_unix_ms));
+        let mut all: Vec<u32> = before.map(|(_, micros)| *micros).collect();
         if all.len() < USUAL_MINUTES_MIN {
             return None;
         }
         let middle = (all.len() - 1) / 2;
-        Some(*all.select_nth_unstable(middle).1)
+        Some(u64::from(*all.select_nth_unstable(middle).1) * 1000)
     }
 }
 
-fn is_before(from_unix_ms: u64, now_unix_ms: u64) -> bool {
-    now_unix_ms.saturating_sub(from_unix_ms) <= (MINUTES + 1 + MINUTES_BEFORE) as u64 * MINUTE_MS
+fn is_before(number: u32, now_unix_ms: u64) -> bool {
+    now_unix_ms.saturating_sub(u64::from(number) * MINUTE_MS)
+        <= (MINUTES + 1 + MINUTES_BEFORE) as u64 * MINUTE_MS
 }
 
 fn is_recent(from_unix_ms: u64, now_unix_ms: u64) -> bool {

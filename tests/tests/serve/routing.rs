@@ -91,6 +91,14 @@ impl Pair {
             plugins.iter().all(|name| health(name) == Some(Health::Up))
         })
         .await;
+        // That is shown a moment before calls go by it.
+        until_async("calls go to the first one", || {
+            let snapshot = host.snapshot();
+            let first = snapshot.get("first").expect("it is there");
+            let route = snapshot.route("shared.ask").expect("it is offered");
+            !route.has_stand_in_for(&first)
+        })
+        .await;
         Pair {
             host,
             well,

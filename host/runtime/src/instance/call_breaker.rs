@@ -42,21 +42,21 @@ impl CallBreaker {
     }
 
     /// What is so now and was not published yet. It counts as published from here on. One caller at a time.
-    pub(crate) fn take_news(&self) -> Option<BreakerChange> {
-        let now = {
+    pub(crate) fn take_news(&self, now: Monotonic) -> Option<BreakerChange> {
+        let until = {
             let made = lock(&self.breaker);
             match made
                 .as_ref()
                 .map(|breaker| (breaker.is_closed(), breaker.open_until()))
             {
                 None | Some((true, _)) => 0,
-                Some((false, Some(until))) => until.nanos_since(Monotonic::from_nanos(0)),
+                Some((false, Some(until))) if until > now => until.nanos_since(Monotonic::from_nanos(0)),
                 // Half-open: it is neither open nor closed, and soon one of them.
-                Some((false, None)) => return None,
+                Some((false, _)) => return None,
             }
         };
-        let is_news = self.published.swap(now, Relaxed) != now;
-        is_news.then(|| match now {
+        let is_news = self.published.swap(until, Relaxed) != until;
+        is_news.then(|| match until {
             0 => BreakerChange::Closed,
             until => BreakerChange::Opened(Monotonic::from_nanos(until)),
         })
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn each_opening_is_news_also_after_a_trial_that_failed_or_did_not_come_back_and_news_once() {
         let (breaker, policy) = (CallBreaker::new(1), BreakerPolicy::default());
-        let until = |now: Monotonic| match breaker.take_news() {
+        let until = |now: Monotonic| match breaker.take_news(now) {
             Some(BreakerChange::Opened(until)) if until > now => until,
             other => panic!("{other:?}"),
         };
@@ -166,10 +166,10 @@ mod tests {
         assert!(breaker.trip(begin, &policy));
         let first = until(begin);
         assert!(!breaker.trip(begin, &policy), "it is open");
-        assert_eq!(breaker.take_news(), None);
+        assert_eq!(breaker.take_news(begin), None);
         let (permit, has_opened) = breaker.admit(first, &policy);
         assert_eq!(
-            (has_opened, breaker.take_news()),
+            (has_opened, breaker.take_news(first)),
             (false, None),
             "it is half-open"
         );
@@ -199,6 +199,10 @@ mod tests {
             breaker.ended(permit, CallEnd::Well, 1, now, &policy);
             now = now.after(std::time::Duration::from_millis(1));
         }
-        assert_eq!(breaker.take_news(), None);
+        assert_eq!(breaker.take_news(now), None);
+        // Whose time is over is half-open for whoever comes, though nobody has come yet.
+        breaker.trip(now, &policy);
+        let long_after = now.after(std::time::Duration::from_secs(3600));
+        assert_eq!(breaker.take_news(long_after), None);
     }
 }

@@ -39,7 +39,7 @@ pub struct Output {
     pub parts: Vec<Part>,
     /// What is said beside the body.
     pub metadata: Vec<(String, String)>,
-    /// A write found no room: what was written is not the whole.
+    /// A write was refused: what was written is not the whole.
     pub is_cut: bool,
     /// The calls that were made in it; `None` if its plugin may make none.
     pub(crate) chain: Option<Arc<Chain>>,
@@ -141,15 +141,13 @@ pub(super) fn write(token: CallToken, data: &[u8]) -> abi::Status {
     };
     // Before it is copied: a length that is nonsense must not be allocated.
     if data.len() > slot.bytes_left.load(Relaxed) {
+        if let Some(mut output) = slot.enter_by(token) {
+            output.so_far.is_cut = true;
+        }
         return match slot.is_to_stop(token) {
             true if slot.is(token) => abi::STATUS_CANCELLED,
             true => abi::STATUS_CLOSED,
-            false => {
-                if let Some(mut output) = slot.enter_by(token) {
-                    output.so_far.is_cut = true;
-                }
-                abi::STATUS_RESOURCE_EXHAUSTED
-            }
+            false => abi::STATUS_RESOURCE_EXHAUSTED,
         };
     }
     // Read before anything is held: the bytes are the plugin's, and may never come.
@@ -159,6 +157,7 @@ pub(super) fn write(token: CallToken, data: &[u8]) -> abi::Status {
             return abi::STATUS_CLOSED;
         };
         if slot.is_to_stop(token) {
+            output.so_far.is_cut = true;
             return abi::STATUS_CANCELLED;
         }
         let bytes_left = slot.bytes_left.load(Relaxed);

@@ -259,7 +259,7 @@ mod tests {
                 let read = &read;
                 scope.spawn(move || {
                     let mut number = 0;
-                    // Each new name has glibc move the whole list.
+                    // Each new name needs room in the list.
                     while !read.load(Acquire) {
                         let name = named(writer, number % 512);
                         // SAFETY: texts that end with NUL.

@@ -4,8 +4,9 @@
 use super::start::Running;
 use crate::instance::Instance;
 use crate::loader::Snapshot;
+use crate::registry::Registry;
 use extman_model::clock;
-use extman_model::{CallError, ErrorKind, What};
+use extman_model::{CallError, ErrorKind, Lifecycle, What};
 use semver::Version;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(super) enum Predecessor {
 
 /// A generation whose state is to be taken.
 pub(super) struct Giver {
+    registry: Arc<Registry>,
     instance: Arc<Instance>,
     generation: u64,
     version: Version,
@@ -56,8 +58,9 @@ pub(super) enum Inheritance {
 }
 
 impl Giver {
-    pub(super) fn of(running: &Running) -> Self {
+    pub(super) fn of(running: &Running, registry: &Arc<Registry>) -> Self {
         Giver {
+            registry: registry.clone(),
             instance: running.instance.clone(),
             generation: running.module.generation(),
             version: version_of(running),
@@ -105,15 +108,47 @@ impl Giver {
         while self.is_called() && clock::monotonic() < give_up {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        if self.is_called() {
+            let version = &self.version;
+            return Err(NotHandedOver {
+                cause: format!(
+                    "calls are in version {version} that may still change its state, {limit:?} after the last one was let in"
+                ),
+                panicked: None,
+            });
+        }
         self.give().await
+    }
+
+    /// Its state, if it serves still: what has failed, or is being stopped, meanwhile gives none.
+    async fn give_beside(&self) -> Result<Option<LeftState>, NotHandedOver> {
+        if !self.serves() {
+            return Ok(None);
+        }
+        let given = self.give().await;
+        match self.serves() {
+            true => given,
+            false => Ok(None),
+        }
+    }
+
+    fn serves(&self) -> bool {
+        let current = self.registry.current();
+        let entry = current.get(self.instance.name());
+        entry.is_some_and(|entry| entry.lifecycle != Lifecycle::Wedged && entry.is_served_by(&self.instance))
     }
 }
 
 /// Takes the state of a generation that is to be stopped, as it is after its last call. It takes no more calls from here on, unless its state could
 /// not be taken: then it goes on.
-pub(super) async fn leave(running: &Running) -> Result<Option<LeftState>, NotHandedOver> {
+pub(super) async fn leave(
+    running: &Running,
+    registry: &Arc<Registry>,
+) -> Result<Option<LeftState>, NotHandedOver> {
     running.instance.close();
-    let left = Giver::of(running).give_after_calls(running.stop_budget).await;
+    let left = Giver::of(running, registry)
+        .give_after_calls(running.stop_budget)
+        .await;
     if left.is_err() {
         running.instance.reopen();
     }
@@ -124,7 +159,7 @@ pub(super) async fn leave(running: &Running) -> Result<Option<LeftState>, NotHan
 pub(super) async fn inherit(from: Predecessor, heir: &Running) -> Result<Inheritance, NotHandedOver> {
     let state = match from {
         Predecessor::Nobody => None,
-        Predecessor::Serving(giver) => giver.give().await?,
+        Predecessor::Serving(giver) => giver.give_beside().await?,
         Predecessor::Stopped(state) => Some(state),
     };
     let Some(state) = state else {
@@ -162,7 +197,7 @@ impl Inheritance {
             }),
             Inheritance::LeftBehind(LeftState { version, .. }) => Some(What::StateLost {
                 name,
-                text: format!("version {to} takes no state, and what version {version} kept is gone"),
+                text: format!("version {to} takes no state, and begins without what version {version} keeps"),
             }),
         }
     }

@@ -7,7 +7,7 @@ use super::mirroring::Mirroring;
 use super::requests::{Request, Requests};
 use crate::instance::{CallCounts, Instance};
 use crate::sync::lock;
-use extman_health::judge::{Aim, Failures, Judge, Side, Verdict};
+use extman_health::judge::{Aim, Failures, Judge, Measure, Side, Verdict};
 use extman_health::rollout::{Judged, RolloutPolicy};
 use extman_model::clock::{self, Monotonic};
 use extman_model::latency::LatencyHistogram;
@@ -203,7 +203,7 @@ impl Task {
             generation: self.generation,
             step: self.step,
             judged: match (Judged::from(&verdict), &self.mirroring) {
-                (Judged::Worse(why), Some(_)) => {
+                (Judged::Worse(why), Some(_)) if is_of_calls(&verdict) => {
                     Judged::Worse(format!("of mirrored calls, whose answers nobody got: {why}"))
                 }
                 (judged, _) => judged,
@@ -213,6 +213,16 @@ impl Task {
             mirrored: self.mirroring.as_ref().map(|mirroring| mirroring.seen().clone()),
         })
     }
+}
+
+fn is_of_calls(verdict: &Verdict) -> bool {
+    let Verdict::Worse(finding) = verdict else {
+        return false;
+    };
+    matches!(
+        finding.measure,
+        Measure::Errors | Measure::Latency | Measure::Panics
+    )
 }
 
 /// One generation, and what was seen of it at the last look.

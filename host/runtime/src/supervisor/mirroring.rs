@@ -1,7 +1,7 @@
 //! Mirrored calls, as they are made: on the new version of an update, which gets no other ones yet. What each comes to is compared with what the old
 //! version has answered, counted for the judge and for whoever looks, and thrown away.
 //!
-//! Compared are the status, the content type, and the bytes; where both say that they are JSON, its values. A mirrored call begins a chain and
+//! Compared are the status, the content type, and the bytes; where both say that they are JSON, and are not large, its values. A mirrored call begins a chain and
 //! a trace of its own, so that nobody's is longer for it, and is let into no call of a plugin that is not idempotent (`Chain::curtail`).
 
 use super::requests::{Request, Requests};
@@ -201,8 +201,14 @@ fn is_same(old: &OldAnswer, new: &Result<Reply, CallError>) -> bool {
     }
 }
 
+/// Larger answers are compared byte by byte: to read them would hold a thread of the async runtime.
+const JSON_BYTES_MAX: usize = 64 << 10;
+
 /// Whether both are JSON of the same values. Of the same content type they are known to be.
 fn is_same_json(old: &Reply, new: &Reply) -> bool {
+    if old.body.len().max(new.body.len()) > JSON_BYTES_MAX {
+        return false;
+    }
     let media_type = old.content_type.split(';').next().unwrap_or_default().trim();
     let is_json = media_type.eq_ignore_ascii_case("application/json") || media_type.ends_with("+json");
     let value = |reply: &Reply| serde_json::from_slice::<serde_json::Value>(&reply.body).ok();

@@ -1181,6 +1181,13 @@ impl<R: Loaded, W> Actor<R, W> {
     /// What was to be stopped first serves on, unless it is to be stopped whatever follows.
     fn kept(&mut self, running: R, mut cause: String, out: &mut Effects<R, W>) {
         self.retiring.retain(|retiring| *retiring != running.generation());
+        let has_panicked = matches!(
+            &self.stage,
+            Stage::Stopping {
+                panicked: Some(_),
+                ..
+            }
+        );
         let Stage::Stopping {
             then: Then::Start { .. },
             calls,
@@ -1188,7 +1195,12 @@ impl<R: Loaded, W> Actor<R, W> {
             ..
         } = &mut self.stage
         else {
-            return self.retire(running, Condition::Well, out);
+            let condition = if has_panicked {
+                Condition::Panicked
+            } else {
+                Condition::Well
+            };
+            return self.retire(running, condition, out);
         };
         let panicked = panicked.take();
         let Hung { inside, lost, .. } = std::mem::take(calls);

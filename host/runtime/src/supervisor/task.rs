@@ -502,7 +502,8 @@ impl Supervisor {
             return;
         };
         let beside = record.actor.loaded().map(Loaded::generation);
-        let serving = record.actor.serving().map(Giver::of);
+        let serving = record.actor.serving();
+        let serving = serving.map(|running| Giver::of(running, &self.registry));
         let predecessor = match inherits {
             Inherits::Nothing => Predecessor::Nobody,
             Inherits::OfServing => serving.map_or(Predecessor::Nobody, Predecessor::Serving),
@@ -563,10 +564,14 @@ impl Supervisor {
     }
 
     fn spawn_stop(&self, name: Arc<str>, running: Running, condition: Condition, hands_over: bool) {
-        let (services, requests) = (self.services.clone(), self.requests.clone());
+        let (services, requests, registry) = (
+            self.services.clone(),
+            self.requests.clone(),
+            self.registry.clone(),
+        );
         tokio::spawn(async move {
             let left = match hands_over {
-                true => handover::leave(&running).await,
+                true => handover::leave(&running, &registry).await,
                 false => Ok(None),
             };
             let left = match left {
@@ -702,7 +707,7 @@ impl Record {
             config: self.actor.build().config.clone(),
             config_fault: self.actor.configuration_not_taken().map(str::to_owned),
             desired: self.actor.desired(),
-            way_back: restarts::way_back(&self.name, &self.actor, self.lack.as_ref()),
+            way_back: restarts::way_back(&self.name, &self.actor, self.awaits_files, self.lack.as_ref()),
             suppressed_by: self
                 .lack
                 .as_ref()

@@ -124,9 +124,10 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         if !self.is_over {
             loader::cancel(self.token);
-            // In this order: what its plugin still completes is refused, whenever it hears.
-            loader::give_up(self.token);
-            if let Some(tell) = &self.tell {
+            // In this order: what its plugin still completes is refused, whenever it hears. Of what it has completed it hears nothing.
+            if loader::give_up(self.token)
+                && let Some(tell) = &self.tell
+            {
                 tell(self.token);
             }
         }

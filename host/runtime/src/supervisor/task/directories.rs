@@ -172,7 +172,7 @@ impl Supervisor {
     }
 
     /// Why a build that was named can't take the place of what an instance is made from: the resolution would leave it out, or one of those that are
-    /// used now. The one that was resolved for the instance fits.
+    /// to run. The one that was resolved for the instance fits.
     pub(super) fn does_not_fit(&self, name: &str, plugin: &VerifiedPlugin) -> Option<String> {
         let resolved_for = self.resolved_for(name);
         let is_resolved = resolved_for.is_some_and(|resolved| resolved.digest() == plugin.digest());
@@ -182,10 +182,8 @@ impl Supervisor {
         }
         let about = &plugin.manifest().plugin;
         let left_out = |build: &VerifiedPlugin| {
-            let used = self
-                .instances
-                .values()
-                .map(|record| &record.actor.target().plugin);
+            let used = self.instances.values().filter(|record| record.is_to_run());
+            let used = used.map(|record| &record.actor.target().plugin);
             let others = used.filter(|other| other.manifest().plugin.id != about.id);
             resolved(&self.configured, others.chain([build]), &BTreeMap::new(), None).left_out
         };
@@ -194,7 +192,7 @@ impl Supervisor {
         let left_out = left_out(plugin);
         let why = left_out.iter().find(is_new)?.in_one_line();
         Some(format!(
-            "version {} of {} does not go with what is used here: {why}",
+            "version {} of {} does not go with what is used here: {why}; `extman unload` or `extman disable` takes out of the way what does not go with it",
             about.version, about.id
         ))
     }

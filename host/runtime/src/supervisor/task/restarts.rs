@@ -92,9 +92,14 @@ impl Supervisor {
 }
 
 /// How an instance that failed comes back: by itself, by a change, and by hand.
-pub(super) fn way_back(name: &str, actor: &Actor<Running, Waiter>, lack: Option<&Lack>) -> Option<WayBack> {
+pub(super) fn way_back(
+    name: &str,
+    actor: &Actor<Running, Waiter>,
+    awaits_files: bool,
+    lack: Option<&Lack>,
+) -> Option<WayBack> {
     if actor.lifecycle() == Lifecycle::Waiting {
-        let until = match lack {
+        let until = match lack.filter(|_| !awaits_files) {
             Some(lack) => format!("as soon as {} serves", lack.root),
             None => "once all files in the plugin directories are known".to_owned(),
         };

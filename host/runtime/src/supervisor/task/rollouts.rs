@@ -484,8 +484,9 @@ impl Supervisor {
         };
         let record = self.instances.get(name);
         let target = record.map(|record| record.actor.target().plugin.clone());
-        // What was there before all files were known is no choice.
-        let is_held = !is_auto && record.is_some_and(|record| !record.awaits_files);
+        // What was there before all files were known is no choice, unless an operator has started it.
+        let is_chosen = |record: &Record| !record.awaits_files || record.actor.serving().is_some();
+        let is_held = !is_auto && record.is_some_and(is_chosen);
         let held = target.clone().filter(|_| is_held);
         let chosen = self.chosen_build(name);
         let lost = self.chosen_digest(name).filter(|_| chosen.is_none());
@@ -616,7 +617,7 @@ impl Supervisor {
 
     /// Nothing more is mirrored to the new version of an update: it is as if the time for that were over.
     fn end_mirroring(&mut self, name: &str) {
-        let record = self.instances.get(name);
+        let record = self.instances.get(name).filter(|_| self.shutdown.is_none());
         let record = record.filter(|record| record.followed.mirrors_until.is_some());
         if let Some((new, _)) = record.and_then(|record| record.actor.compared()) {
             let (generation, outcome) = (new.generation(), Ok(()));
