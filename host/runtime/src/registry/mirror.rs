@@ -72,7 +72,7 @@ pub(crate) struct Room {
 }
 
 impl Mirror {
-    /// Of this share of the calls of `old`, to `new`. `None` where the two have no capability that both declare idempotent.
+    /// Of this share of the calls of `old`, to `new`. `None` where the two have no capability that both declare idempotent, with the same input.
     pub(crate) fn new(
         new: &Candidate,
         old: &Entry,
@@ -83,7 +83,11 @@ impl Mirror {
             declared.iter().filter(|one| one.idempotent).cloned().collect()
         };
         let old = idempotent(old);
-        let is_of_old = |one: &Capability| old.iter().any(|other| other.name == one.name);
+        // Of another schema, its inputs are held against the old one's only, and it may refuse what its callers are let have by the old version.
+        let is_of_old = |one: &Capability| {
+            old.iter()
+                .any(|other| (&other.name, &other.input) == (&one.name, &one.input))
+        };
         let both = idempotent(&new.entry).into_iter().filter(is_of_old);
         let capabilities: Vec<_> = both
             .map(|capability| Mirrorable {

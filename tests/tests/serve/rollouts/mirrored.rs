@@ -258,8 +258,14 @@ async fn only_whole_calls_of_idempotent_capabilities_are_mirrored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn capability_of_which_one_version_says_nothing_is_not_mirrored() {
-    for (old, new) in [(first(), new()), (old(), second())] {
+async fn capability_that_is_not_idempotent_in_both_versions_or_takes_another_input_is_not_mirrored() {
+    const OTHER_INPUT: &str =
+        "[[capability]]\nname = \"updated.safe\"\nidempotent = true\ninput = { type = \"object\" }\n";
+    for (old, new) in [
+        (first(), new()),
+        (old(), second()),
+        (old(), second().declares(OTHER_INPUT)),
+    ] {
         let mut rolling = begin(old, mirrors(MANY)).await;
         rolling.put(new);
         // There is nothing to wait for.
