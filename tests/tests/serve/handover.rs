@@ -412,3 +412,21 @@ fn what_refuses_its_own_state_at_a_restart_begins_without_and_that_is_told() {
     assert!(told.contains("of another world"), "{told}");
     restarted.end();
 }
+
+#[test]
+fn state_that_can_not_be_taken_just_now_waits_for_the_next_try() {
+    let folder = tempfile::tempdir().unwrap();
+    let tried = folder.path().join("tried");
+    let not_now = format!(
+        "if (access({tried:?}, F_OK) != 0) {{ fclose(fopen({tried:?}, \"w\")); \
+         return extman_fail(error, EXTMAN_STATUS_UNAVAILABLE, \"not now\"); }}"
+    );
+    let first = stateless("1.0.0").in_snapshot("").in_restore(not_now);
+    let restarted = Counting::begin(&first, AT_ONCE, "");
+    let (code, said) = restarted.said(&["restart", "it"]);
+    assert_ne!(code, Some(0), "{said}");
+    assert!(said.contains("not now"), "{said}");
+    restarted.until_serves("1.0.0");
+    assert_eq!(restarted.count(), 4);
+    restarted.end();
+}

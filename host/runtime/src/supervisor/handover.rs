@@ -1,6 +1,7 @@
 //! State on its way from the generation of an instance that serves to the one that takes its place. The host copies the bytes, so that nothing of
 //! the one is referred to by the other.
 
+use super::stage::StateNotTaken;
 use super::start::Running;
 use crate::instance::Instance;
 use crate::loader::Snapshot;
@@ -43,6 +44,8 @@ pub(super) struct Giver {
 pub(super) struct NotHandedOver {
     /// Why, for people.
     pub cause: String,
+    /// Whether another try may hand it over.
+    pub why: StateNotTaken,
     /// The generation that panicked when its state was to be taken, and the panic's text.
     pub panicked: Option<(u64, String)>,
 }
@@ -87,6 +90,7 @@ impl Giver {
             _ => "",
         };
         NotHandedOver {
+            why: StateNotTaken::Refused,
             cause: format!("the state of version {version} could not be taken: {error}{remedy}"),
             panicked: is_panic.then_some((self.generation, error.text)),
         }
@@ -111,6 +115,7 @@ impl Giver {
         if self.is_called() {
             let version = &self.version;
             return Err(NotHandedOver {
+                why: StateNotTaken::Refused,
                 cause: format!(
                     "calls are in version {version} that may still change its state, {limit:?} after the last one was let in"
                 ),
@@ -171,6 +176,7 @@ pub(super) async fn inherit(from: Predecessor, heir: &Running) -> Result<Inherit
         Ok(()) => Ok(Inheritance::Taken(state)),
         Err(error) if error.kind == ErrorKind::Unsupported => Ok(Inheritance::LeftBehind(state)),
         Err(error) => Err(NotHandedOver {
+            why: may_be_taken_later(error.kind),
             cause: format!(
                 "version {} did not take the state of version {version} (format {}, {} bytes): {error}",
                 version_of(heir),
@@ -200,6 +206,17 @@ impl Inheritance {
                 text: format!("version {to} takes no state, and begins without what version {version} keeps"),
             }),
         }
+    }
+}
+
+/// A plugin that is not ready, or a host that is busy, has not refused it.
+fn may_be_taken_later(kind: ErrorKind) -> StateNotTaken {
+    match kind {
+        ErrorKind::Unavailable
+        | ErrorKind::Exhausted
+        | ErrorKind::RateLimited
+        | ErrorKind::DeadlineExceeded => StateNotTaken::NotNow,
+        _ => StateNotTaken::Refused,
     }
 }
 

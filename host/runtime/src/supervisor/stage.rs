@@ -219,6 +219,15 @@ struct Asked<W, B> {
     starts: bool,
 }
 
+/// Why a new generation has not been handed a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateNotTaken {
+    /// It does not take this state, or the state can't be had.
+    Refused,
+    /// Another try may take it.
+    NotNow,
+}
+
 /// Whose state a start hands over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Inherits<S> {
@@ -313,8 +322,8 @@ pub(super) enum Input<R: Loaded, W> {
         cause: String,
         hopeless: Option<Hopeless>,
         unloaded: Option<u64>,
-        /// It could not be handed the state of what served before.
-        is_for_state: bool,
+        /// Why it was not handed the state of what served before, if that is the cause.
+        state: Option<StateNotTaken>,
     },
     /// A generation has been stopped. `unloaded`: it was the last use of its library, which was unloaded, or stays.
     Stopped {
@@ -483,10 +492,10 @@ impl<R: Loaded, W> Actor<R, W> {
                 cause,
                 hopeless,
                 unloaded,
-                is_for_state,
+                state,
             } => {
                 self.unloaded = self.unloaded.max(unloaded.unwrap_or(0));
-                self.not_started(cause, hopeless, is_for_state, out);
+                self.not_started(cause, hopeless, state, out);
             }
             Input::Stopped {
                 generation,
@@ -1039,12 +1048,12 @@ impl<R: Loaded, W> Actor<R, W> {
         }
     }
 
-    /// `is_for_state`: as it could not be handed the state of what served before.
+    /// `state`: why it was not handed the state of what served before, if that is the cause.
     fn not_started(
         &mut self,
         mut cause: String,
         hopeless: Option<Hopeless>,
-        is_for_state: bool,
+        state: Option<StateNotTaken>,
         out: &mut Effects<R, W>,
     ) {
         match &mut self.stage {
@@ -1069,7 +1078,7 @@ impl<R: Loaded, W> Actor<R, W> {
                 }
                 // A configuration leaves nothing behind, and neither does what has not come so far that it was started: what was stopped for it is
                 // started again as it was.
-                let leaves_nothing = |old: &R::Build| is_for_state || old.has_bytes_of(&self.build);
+                let leaves_nothing = |old: &R::Build| state.is_some() || old.has_bytes_of(&self.build);
                 let old = self.replaces.clone();
                 if let Some(old) = old.filter(|old| leaves_nothing(old) && !old.is(&self.build)) {
                     let tried = self.build.clone();
@@ -1083,7 +1092,7 @@ impl<R: Loaded, W> Actor<R, W> {
                     return self.start(false, out);
                 }
                 // There is nothing that takes it: what is to serve does so without, as it does after a failure.
-                if is_for_state {
+                if state == Some(StateNotTaken::Refused) {
                     self.left = None;
                     out.push(Effect::StateLost(cause));
                     return self.start(false, out);
@@ -1094,7 +1103,7 @@ impl<R: Loaded, W> Actor<R, W> {
                 self.answer(Err(cause), out);
             }
             Stage::Serving { live, .. } | Stage::Wedged { live, .. } => {
-                if is_for_state {
+                if state.is_some() {
                     append(&mut cause, WITHOUT_STATE);
                 }
                 if let Some(tried) = live.update.take_if(|update| update.by == By::Start) {

@@ -6,6 +6,7 @@ use super::events::Events;
 use super::handover::{self, NotHandedOver, Predecessor};
 use super::listener::InstanceListener;
 use super::secrets::{ResolvedConfig, Secrets};
+use super::stage::StateNotTaken;
 use super::stop::{self, PendingUnload, Unload};
 use crate::instance::{Instance, InstanceFolders};
 use crate::lanes::{LaneObserver, PoolLimits};
@@ -65,7 +66,7 @@ pub struct NotStarted {
     /// What became of the library, if it was loaded.
     pub unload: Option<Unload>,
     /// It was not started as it could not be handed the state of what served before.
-    pub is_for_state: bool,
+    pub state: Option<StateNotTaken>,
     /// The generation before, if that panicked when its state was taken, and the panic's text.
     pub panicked: Option<(u64, String)>,
 }
@@ -85,7 +86,7 @@ impl NotStarted {
             cause: cause.to_string(),
             hopeless: None,
             unload: None,
-            is_for_state: false,
+            state: None,
             panicked: None,
         }
     }
@@ -186,8 +187,8 @@ async fn start_with(
             }
             Err(error) => NotStarted::failed(format!("start failed: {error}")),
         },
-        Err(NotHandedOver { cause, panicked }) => NotStarted {
-            is_for_state: true,
+        Err(NotHandedOver { cause, why, panicked }) => NotStarted {
+            state: Some(why),
             panicked,
             ..NotStarted::failed(cause)
         },

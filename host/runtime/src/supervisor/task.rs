@@ -538,7 +538,7 @@ impl Supervisor {
                 cause,
                 hopeless,
                 unload,
-                is_for_state,
+                state,
                 panicked,
             }) => {
                 let unloaded = unload.as_ref().map(|unload| unload.generation);
@@ -551,7 +551,7 @@ impl Supervisor {
                         cause,
                         hopeless,
                         unloaded,
-                        is_for_state,
+                        state,
                     },
                 );
                 // Only now: nothing takes its place by then.

@@ -600,7 +600,7 @@ impl World {
                     cause: "failed".to_owned(),
                     hopeless: (!is_for_state && self.started.is_multiple_of(3)).then_some(Hopeless::Bytes),
                     unloaded: Some(self.started),
-                    is_for_state,
+                    state: is_for_state.then_some(StateNotTaken::Refused),
                 }
             }
             Act::StartIsSlow => self.starting.map(|_| Input::Slow("slow".to_owned()))?,
