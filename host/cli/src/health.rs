@@ -469,7 +469,10 @@ fn told_together(all: &[&PluginHealth], look: &Look) -> String {
         .iter()
         .filter(|plugin| next_try(plugin).is_some())
         .min_by_key(next_try);
-    let follows = first_back.map(|first| format!("; first {}{}", first.name, what_follows(first, look)));
+    let follows = first_back.map(|first| {
+        let what = what_follows(first, look);
+        format!("; {} first: {}", first.name, what.trim_start_matches("; "))
+    });
     let text = format!(
         "{} plugins are {}, for {range}: {}: {} and {last}{}",
         all.len(),

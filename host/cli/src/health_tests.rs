@@ -627,3 +627,30 @@ fn calls_that_take_many_times_as_long_as_before_are_told_however_long_they_may_t
         "nobody waits for a few milliseconds"
     );
 }
+
+#[test]
+fn of_some_that_are_down_together_the_first_next_try_is_told() {
+    let of = |name: &str, next_ms: u64| {
+        let mut told = plugin(name, "down");
+        told["health"]["way_back"] =
+            json!({"next_try_unix_ms": next_ms, "text": "it is started again by itself"});
+        serde_json::from_value(told).unwrap()
+    };
+    let mut health = answer();
+    health.plugins = vec![of("a", 195_000), of("b", 193_000), of("c", 199_000)];
+    let text = shown(&health);
+    assert!(
+        text.contains("a, b and c; b first: next try in 12 s: it is started again by itself"),
+        "{text}"
+    );
+}
+
+#[test]
+fn open_breaker_of_one_that_is_up_is_told() {
+    let mut told = plugin("lang", "up");
+    told["breaker"] = json!({"state": "open", "retry_after_ms": 4_000});
+    let mut health = answer();
+    health.plugins = vec![serde_json::from_value(told).unwrap()];
+    let text = shown(&health);
+    assert!(text.contains("lang: breaker open for 4.0 s more"), "{text}");
+}

@@ -237,16 +237,19 @@ impl Rolling {
     }
 }
 
-async fn ask(host: &Host, capability: &str) -> Result<String, String> {
-    let invocation = Invocation {
+fn invocation(capability: &str) -> Invocation {
+    Invocation {
         capability: capability.to_owned(),
         instance: None,
         content_type: "application/json".to_owned(),
         body: b"{}".to_vec(),
         timeout: None,
         extras: RequestExtras::NONE,
-    };
-    let invoked = host.invoke_raw(invocation).await;
+    }
+}
+
+async fn ask(host: &Host, capability: &str) -> Result<String, String> {
+    let invoked = host.invoke_raw(invocation(capability)).await;
     let invoked = invoked.map_err(|error| error.to_string())?;
     Ok(String::from_utf8_lossy(&invoked.reply.body).into_owned())
 }

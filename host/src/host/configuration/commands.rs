@@ -13,6 +13,7 @@ use extman_model::{
 use extman_runtime::supervisor::{InstanceConfig, Request};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Fields that may be set of one instance.
@@ -235,10 +236,7 @@ impl Host {
             // Before anybody is told: what was tried is wanted no longer.
             self.publish_configured();
             kept_change.not_taken = Some(text.clone());
-            let noted = move || kept::change(&kept_in, |kept| kept.note(kept_change));
-            if let Ok(Ok(kept)) = tokio::task::spawn_blocking(noted).await {
-                *configuration.kept() = kept;
-            }
+            self.note_not_taken(kept_in, kept_change).await;
             return Err(ControlError::Failed(format!(
                 "{name}: {text}; nothing has changed"
             )));
@@ -261,19 +259,33 @@ impl Host {
             }
             Err(_) => return Err(ControlError::ShuttingDown),
         }
-        configuration.current.store(Arc::new(current));
-        {
-            let mut found = configuration.found();
-            found.instances.remove(&name);
-            found.note_when();
-        }
-        self.publish_configured();
+        self.put_in_force(&name, current);
         self.inner.events.publish(What::ConfigSet {
             name: name.clone(),
             who: change.who,
             fields,
         });
         self.config_of(&name)
+    }
+
+    /// Keeps among the changes one that came to nothing. It has no effect, so that it may be lost.
+    async fn note_not_taken(&self, kept_in: PathBuf, change: KeptChange) {
+        let noted = move || kept::change(&kept_in, |kept| kept.note(change));
+        if let Ok(Ok(kept)) = tokio::task::spawn_blocking(noted).await {
+            *self.inner.configuration.kept() = kept;
+        }
+    }
+
+    /// What is configured from here on, in which this instance's part is without fault.
+    fn put_in_force(&self, name: &str, current: Current) {
+        let configuration = &self.inner.configuration;
+        configuration.current.store(Arc::new(current));
+        {
+            let mut found = configuration.found();
+            found.instances.remove(name);
+            found.note_when();
+        }
+        self.publish_configured();
     }
 
     /// Has the instance take what was configured before.

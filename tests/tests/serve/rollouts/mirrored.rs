@@ -234,15 +234,9 @@ async fn only_whole_calls_of_idempotent_capabilities_are_mirrored() {
     let host = &rolling.host;
     for _ in 0..20 {
         called(host, "updated.ask").await;
-        let invocation = Invocation {
-            capability: "updated.safe".to_owned(),
-            instance: None,
-            content_type: "application/json".to_owned(),
-            body: b"{}".to_vec(),
-            timeout: None,
-            extras: RequestExtras::NONE,
-        };
-        let mut streamed = host.invoke_streamed(invocation).expect("it begins");
+        let mut streamed = host
+            .invoke_streamed(invocation("updated.safe"))
+            .expect("it begins");
         while streamed.frames.next().await.is_some() {}
         streamed.done.await.expect("it ends well");
     }
@@ -327,17 +321,8 @@ async fn mirrored_call_has_all_that_its_caller_says_but_the_trace() {
     let rolling = held(new().in_invoke(holds)).await;
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let invocation = Invocation {
-        capability: "updated.safe".to_owned(),
-        instance: None,
-        content_type: "application/json".to_owned(),
-        body: b"{}".to_vec(),
-        timeout: None,
-        extras: RequestExtras {
-            metadata: vec![pair("traceparent", trace), pair("tenant", "one")],
-            ..RequestExtras::NONE
-        },
-    };
+    let mut invocation = invocation("updated.safe");
+    invocation.extras.metadata = vec![pair("traceparent", trace), pair("tenant", "one")];
     rolling
         .host
         .invoke_raw(invocation)
